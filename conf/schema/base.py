@@ -1,0 +1,27 @@
+"""The common base of every group's model: strict, closed, documented, split into identity and operational fields."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Group(BaseModel):
+    """A group of options.
+
+    Unknown keys are refused, scalars are not coerced (an int is a valid float), and the docstring under each
+    field is its description: unit, meaning of None, effect.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        validate_default=True,
+        protected_namespaces=(),
+    )
+
+
+def operational(default: Any = ..., **kwargs: Any) -> Any:
+    """A field that does not decide the result: it stays out of the run's identity."""
+    return Field(default, json_schema_extra={"identity": False}, **kwargs)

@@ -1,0 +1,160 @@
+"""derive(config): every value that follows from others, filled in one place."""
+
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from conf.schema.model import Architecture
+from conf.schema.run import RunConfig
+
+PYTHON_DOCS_VERSION = 1
+"""Version of the questions made from docstrings; part of the data's digest."""
+DEFAULT_GLOBAL_BATCH = 8
+"""Sequences per step where nothing is said; rounded up to what the world can divide."""
+
+
+def derive(config: RunConfig) -> RunConfig:
+    """A copy of the config with every derivable None filled in.
+
+    Reads the data file (its digest) and a local model folder's config.json, nothing else. What cannot be derived,
+    because a file is missing or the batch contradicts itself, stays None: a rule reports it. Idempotent.
+    """
+    filled = config.model_copy(deep=True)
+    _model(filled)
+    _data(filled)
+    _method(filled)
+    _batch(filled)
+    _layout(filled)
+    if filled.store.root is None:
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        filled.store.root = os.environ.get("SLURMWRIGHT_STORE") or os.path.join(cache, "slurmwright")
+    filled.store.root = os.path.abspath(os.path.expanduser(filled.store.root))
+    filled.run.root = os.path.abspath(os.path.expanduser(filled.run.root))
+    return filled
+
+
+def _model(config: RunConfig) -> None:
+    model = config.model
+    folder = Path(model.id).expanduser()
+    if model.source in ("auto", "folder") and model.id and folder.is_dir():
+        model.source = "folder"
+        model.id = str(folder.absolute())
+        if model.architecture is None:
+            model.architecture = architecture_from(folder / "config.json")
+    if model.parameters is None and model.architecture is not None:
+        model.parameters = parameter_count(model.architecture)
+    if config.adapter.targets is None and config.adapter.kind == "lora":
+        config.adapter.targets = model.targets or ["all-linear"]
+
+
+def architecture_from(path: Path) -> Architecture | None:
+    """Shape facts from a config.json of Transformers; None where it is missing or says too little."""
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raw = raw.get("text_config", raw)
+        heads = raw["num_attention_heads"]
+        return Architecture(
+            hidden_size=raw["hidden_size"],
+            intermediate_size=raw["intermediate_size"],
+            num_hidden_layers=raw["num_hidden_layers"],
+            num_attention_heads=heads,
+            num_key_value_heads=raw.get("num_key_value_heads") or heads,
+            head_dim=raw.get("head_dim") or raw["hidden_size"] // heads,
+            vocab_size=raw["vocab_size"],
+            max_position_embeddings=raw["max_position_embeddings"],
+            tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def parameter_count(shape: Architecture) -> int:
+    """Parameters of a Llama-shaped decoder: gated MLP, no biases, RMS norms (Touvron et al. 2023, arXiv:2302.13971)."""
+    attention = shape.hidden_size * shape.head_dim * (2 * shape.num_attention_heads + 2 * shape.num_key_value_heads)
+    mlp = 3 * shape.hidden_size * shape.intermediate_size
+    layer = attention + mlp + 2 * shape.hidden_size
+    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
+    return shape.num_hidden_layers * layer + embeddings + shape.hidden_size
+
+
+def _data(config: RunConfig) -> None:
+    data = config.data
+    if data.source == "python_docs":
+        data.digest = f"python_docs-{PYTHON_DOCS_VERSION}-python-{platform.python_version()}"
+        return
+    digest = hashlib.sha256()
+    for field in ("path", "eval_path"):
+        value = getattr(data, field)
+        if value is None:
+            continue
+        path = Path(value).expanduser().absolute()
+        setattr(data, field, str(path))
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    data.digest = digest.hexdigest() if data.path is not None else None
+
+
+def _method(config: RunConfig) -> None:
+    method = config.method
+    if method.learning_rate is None:
+        method.learning_rate = config.adapter.learning_rate
+    if method.epochs is None and method.max_steps is None:
+        method.epochs = config.data.epochs
+    if method.gradient_checkpointing is None:
+        method.gradient_checkpointing = config.gpu.device == "cuda"
+
+
+def _batch(config: RunConfig) -> None:
+    """Fill batch.global, micro and accumulation; leave what contradicts itself for rule `batch-arithmetic`."""
+    batch, world = config.batch, config.world_size
+    if batch.global_ is None and batch.micro is None and batch.accumulation is None:
+        batch.global_ = -(-DEFAULT_GLOBAL_BATCH // world) * world
+    if batch.global_ is None:
+        if batch.micro is None:
+            batch.micro = preferred_micro(config)
+        if batch.accumulation is None:
+            batch.accumulation = -(-DEFAULT_GLOBAL_BATCH // (world * batch.micro))
+        batch.global_ = world * batch.micro * batch.accumulation
+        return
+    share, rest = divmod(batch.global_, world)
+    if rest or not share:
+        return
+    if batch.micro is None and batch.accumulation is None:
+        batch.micro = max(size for size in range(1, preferred_micro(config) + 1) if share % size == 0)
+    if batch.micro is None and batch.accumulation is not None and share % batch.accumulation == 0:
+        batch.micro = share // batch.accumulation
+    elif batch.accumulation is None and batch.micro is not None and share % batch.micro == 0:
+        batch.accumulation = share // batch.micro
+
+
+def preferred_micro(config: RunConfig) -> int:
+    """Micro batch where nothing is said: small for large models, since no memory estimate stands behind it yet."""
+    parameters = config.model.parameters or 10**10
+    return 1 if parameters >= 10**10 else 2 if parameters >= 10**9 else 4
+
+
+BYTES_FULL = 16
+"""Bytes a parameter under mixed-precision AdamW: weights 2, gradients 2, fp32 copy 4, two moments 8
+(Rajbhandari et al. 2020, arXiv:1910.02054, section 3.1)."""
+DDP_SHARE = 0.6
+"""Share of a device that weights and optimiser states may take before `auto` shards them; the rest is activations."""
+
+
+def _layout(config: RunConfig) -> None:
+    if config.precision.compute == "auto":
+        config.precision.compute = "bf16" if config.gpu.device == "cuda" else "fp32"
+    if config.parallel.strategy == "auto":
+        config.parallel.strategy = "ddp" if _fits_one_device(config) else "fsdp2"
+
+
+def _fits_one_device(config: RunConfig) -> bool:
+    if config.gpu.memory_gib is None or config.model.parameters is None or config.world_size == 1:
+        return True
+    bits = config.adapter.bits
+    each = BYTES_FULL if config.adapter.kind == "full" else bits / 8 * 1.15 if bits else 2
+    return config.model.parameters * each <= DDP_SHARE * config.gpu.memory_gib * 2**30

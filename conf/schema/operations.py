@@ -1,0 +1,49 @@
+"""Small operational groups: checkpoints, evaluation, tracking, and where runs and assets lie."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from conf.schema.base import Group
+
+
+class CheckpointConfig(Group):
+    """When the state of a run is written."""
+
+    interval: PositiveInt | None = 100
+    """Steps between checkpoints; None writes one at the end alone."""
+    keep: PositiveInt = 2
+    """Newest checkpoints that are kept."""
+
+
+class EvaluationConfig(Group):
+    """When held-out rows are evaluated: before the first and after the last step always, where there are any."""
+
+    interval: PositiveInt | None = None
+    """Steps between evaluations; None evaluates before and after training alone."""
+    max_rows: NonNegativeInt | None = 96
+    """Held-out rows used, from the front; None is all of them, 0 switches evaluation off."""
+
+
+class TrackingConfig(Group):
+    """Where curves go."""
+
+    name: Literal["tensorboard", "none"] = "tensorboard"
+    """tensorboard: event files in the run folder."""
+    interval: PositiveInt = 1
+    """Steps between two records of loss, learning rate and gradient norm."""
+
+
+class RunPlace(Group):
+    """Where run folders lie."""
+
+    root: str = Field("runs", min_length=1)
+    """Folder of run folders; a relative one is taken from the present folder."""
+
+
+class StorePlace(Group):
+    """Where prepared weights and data lie."""
+
+    root: str | None = None
+    """Store; None is SLURMWRIGHT_STORE, else slurmwright in the user's cache folder. On Slurm it must be on a shared
+    file system."""

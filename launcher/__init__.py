@@ -1,0 +1,1 @@
+"""Login node: compose, check, plan, freeze, submit; then status, logs, cancel, resume. Never imports torch."""

@@ -1,0 +1,1 @@
+"""Jinja templates for what differs between sites: modules, containers, NCCL, launch lines."""
