@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from conf.schema.base import Group, operational
+from conf.schema.base import SHORT_NAME, Group, operational
 
 
 class AdapterConfig(Group):
     """What is trained: all weights, or low-rank matrices beside frozen ones."""
 
-    name: str = operational("lora")
-    """Short name, part of the run id."""
+    name: str = operational("lora", pattern=SHORT_NAME)
+    """Short name, part of the run id: up to 40 letters, digits, dots, dashes and underscores."""
     kind: Literal["lora", "full"] = "lora"
     """lora: low-rank matrices beside frozen weights (Hu et al. 2021, arXiv:2106.09685). full: every weight."""
     r: PositiveInt = 16

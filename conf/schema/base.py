@@ -19,7 +19,14 @@ class Group(BaseModel):
         populate_by_name=True,
         validate_default=True,
         protected_namespaces=(),
+        allow_inf_nan=False,
     )
+
+
+RUN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,119}$"
+"""What names a folder: nothing that a shell or a path would take for something else."""
+SHORT_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,39}$"
+"""What names an option; four of them make a run id."""
 
 
 def operational(default: Any = ..., **kwargs: Any) -> Any:

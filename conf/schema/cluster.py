@@ -34,12 +34,12 @@ class GpuConfig(Group):
     type: str | None = None
     """Name of the device in Slurm's generic resources, as in `gpu:h100:8`; None requests no device."""
     memory_gib: PositiveFloat | None = None
-    """Device memory in GiB; None for a CPU."""
+    """Device memory in GiB (2**30 bytes) as the driver reports it while nothing runs; None for a CPU."""
     bf16_tflops: PositiveFloat | None = None
-    """Peak dense bf16 rate in 1e12 operations a second."""
+    """Peak bf16 rate of the matrix units in 1e12 operations a second, without sparsity."""
     bandwidth_gb_s: PositiveFloat | None = None
     """Peak memory bandwidth in 1e9 bytes a second."""
-    link: str = ""
+    source: str = ""
     """Public page that the facts above were taken from."""
 
 

@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from conf.schema.base import Group, operational
+from conf.schema.base import SHORT_NAME, Group, operational
 
 
 class DataConfig(Group):
     """What the model is trained on."""
 
-    name: str = operational("python_docs")
-    """Short name, part of the run id."""
+    name: str = operational("python_docs", pattern=SHORT_NAME)
+    """Short name, part of the run id: up to 40 letters, digits, dots, dashes and underscores."""
     source: Literal["python_docs", "file"] = "python_docs"
     """python_docs: questions answered by the standard library's docstrings. file: rows of data.path."""
     path: str | None = operational(None)

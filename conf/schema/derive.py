@@ -1,14 +1,13 @@
 """derive(config): every value that follows from others, filled in one place."""
 
 import hashlib
-import json
 import os
 import platform
 from pathlib import Path
-from typing import Any
 
-from conf.schema.model import Architecture
+from conf.schema.config_json import architecture_from
 from conf.schema.run import RunConfig
+from conf.schema.sizes import parameter_count
 
 PYTHON_DOCS_VERSION = 1
 """Version of the questions made from docstrings; part of the data's digest."""
@@ -38,8 +37,8 @@ def derive(config: RunConfig) -> RunConfig:
 
 def _model(config: RunConfig) -> None:
     model = config.model
-    folder = Path(model.id).expanduser()
-    if model.source in ("auto", "folder") and model.id and folder.is_dir():
+    folder = Path(os.path.expanduser(model.id))
+    if model.source in ("auto", "folder") and model.id and os.path.isdir(folder):
         model.source = "folder"
         model.id = str(folder.absolute())
         if model.architecture is None:
@@ -48,36 +47,6 @@ def _model(config: RunConfig) -> None:
         model.parameters = parameter_count(model.architecture)
     if config.adapter.targets is None and config.adapter.kind == "lora":
         config.adapter.targets = model.targets or ["all-linear"]
-
-
-def architecture_from(path: Path) -> Architecture | None:
-    """Shape facts from a config.json of Transformers; None where it is missing or says too little."""
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        raw = raw.get("text_config", raw)
-        heads = raw["num_attention_heads"]
-        return Architecture(
-            hidden_size=raw["hidden_size"],
-            intermediate_size=raw["intermediate_size"],
-            num_hidden_layers=raw["num_hidden_layers"],
-            num_attention_heads=heads,
-            num_key_value_heads=raw.get("num_key_value_heads") or heads,
-            head_dim=raw.get("head_dim") or raw["hidden_size"] // heads,
-            vocab_size=raw["vocab_size"],
-            max_position_embeddings=raw["max_position_embeddings"],
-            tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def parameter_count(shape: Architecture) -> int:
-    """Parameters of a Llama-shaped decoder: gated MLP, no biases, RMS norms (Touvron et al. 2023, arXiv:2302.13971)."""
-    attention = shape.hidden_size * shape.head_dim * (2 * shape.num_attention_heads + 2 * shape.num_key_value_heads)
-    mlp = 3 * shape.hidden_size * shape.intermediate_size
-    layer = attention + mlp + 2 * shape.hidden_size
-    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_word_embeddings else 2)
-    return shape.num_hidden_layers * layer + embeddings + shape.hidden_size
 
 
 def _data(config: RunConfig) -> None:
@@ -90,12 +59,13 @@ def _data(config: RunConfig) -> None:
         value = getattr(data, field)
         if value is None:
             continue
-        path = Path(value).expanduser().absolute()
-        setattr(data, field, str(path))
-        if not path.is_file():
+        path = os.path.abspath(os.path.expanduser(value))
+        setattr(data, field, path)
+        try:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError:
             return
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
     data.digest = digest.hexdigest() if data.path is not None else None
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,6 +23,23 @@ def identity_digest(config: RunConfig) -> str:
     """sha256 of the canonical JSON of the identity, in hex."""
     text = json.dumps(identity(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_id(config: RunConfig) -> str:
+    """Name of the run folder: `name`, or `<model>-<adapter>-<data>-<method>-<8 digits of the identity's digest>`."""
+    parts = (config.model.name, config.adapter.name, config.data.name, config.method.name)
+    return config.name or "-".join((*parts, identity_digest(config)[:8]))
+
+
+def identity_fields(group: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Dotted paths of the fields that decide the result; an optional group within is one field."""
+    for field, info in group.model_fields.items():
+        if is_identity(group, field):
+            path = prefix + (info.alias or field)
+            if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+                yield from identity_fields(info.annotation, path + ".")
+            else:
+                yield path
 
 
 def is_identity(model: type[BaseModel], field: str) -> bool:

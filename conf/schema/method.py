@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from conf.schema.base import Group, operational
+from conf.schema.base import SHORT_NAME, Group, operational
 
 
 class MethodConfig(Group):
     """How the model is trained."""
 
-    name: str = operational("sft")
-    """Short name, part of the run id."""
+    name: str = operational("sft", pattern=SHORT_NAME)
+    """Short name, part of the run id: up to 40 letters, digits, dots, dashes and underscores."""
     objective: Literal["sft", "pretrain"] = "sft"
     """sft: the loss is over answer tokens alone. pretrain: over every token of plain text."""
     learning_rate: PositiveFloat | None = None

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from conf.schema.base import Group, operational
+from conf.schema.base import SHORT_NAME, Group, operational
 
 
 class WheelSource(Group):
@@ -16,13 +16,33 @@ class WheelSource(Group):
     """Path of the GGUF file inside the wheel."""
 
 
-class Architecture(Group):
-    """Numbers that fix every tensor's shape, under the names of the model's own config.json."""
+Family = Literal[
+    "llama", "mistral", "mixtral", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe",
+    "phi", "phi3", "phimoe", "deepseek_v2", "deepseek_v3", "starcoder2", "granite", "olmo2",
+]  # fmt: skip
+"""Decoders whose tensors are known: `model_type` in config.json."""
 
+
+class RopeScaling(Group):
+    """How rotary positions were stretched beyond the context of pretraining."""
+
+    rope_type: str
+    """Kind of stretching, as Transformers names it: linear, dynamic, yarn, longrope, llama3."""
+    factor: PositiveFloat | None = None
+    """How many times the context was stretched; None where the kind has no single factor."""
+    original_max_position_embeddings: PositiveInt | None = None
+    """Context in tokens before stretching; None where config.json does not say."""
+
+
+class Architecture(Group):
+    """Numbers that fix every tensor's shape and the context, under the names of the model's own config.json."""
+
+    family: Family = "llama"
+    """Kind of decoder (`model_type`): fixes names of layers, norms, biases and the form of the MLP."""
     hidden_size: PositiveInt
     """Width of the residual stream."""
     intermediate_size: PositiveInt
-    """Width inside the MLP."""
+    """Width inside the MLP; inside each expert where moe_intermediate_size is None."""
     num_hidden_layers: PositiveInt
     """Decoder layers."""
     num_attention_heads: PositiveInt
@@ -30,20 +50,65 @@ class Architecture(Group):
     num_key_value_heads: PositiveInt
     """Key and value heads; fewer than the query heads under grouped-query attention."""
     head_dim: PositiveInt
-    """Width of one head."""
+    """Width of one query and key head; with latent attention, qk_nope_head_dim + qk_rope_head_dim."""
     vocab_size: PositiveInt
     """Rows of the embedding."""
     max_position_embeddings: PositiveInt
-    """Longest context in tokens that the model was trained for."""
+    """Longest context in tokens that the model takes, stretching included."""
     tie_word_embeddings: bool = False
     """Whether the output layer is the embedding itself."""
+    attention_bias: bool = False
+    """Biases in the attention's linear layers, where the family leaves it open (Qwen 1.5 to 2.5 always have some)."""
+    mlp_bias: bool = False
+    """Biases in the MLP's linear layers, where the family leaves it open."""
+    lm_head_bias: bool = False
+    """A bias in the output layer, where the family leaves it open."""
+    num_experts: PositiveInt | None = None
+    """Routed experts of a sparse layer; None: every MLP is dense."""
+    num_experts_per_tok: PositiveInt | None = None
+    """Routed experts that one token passes through."""
+    moe_intermediate_size: PositiveInt | None = None
+    """Width inside one routed expert; None: intermediate_size."""
+    shared_expert_intermediate_size: PositiveInt | None = None
+    """Width inside the experts that every token passes through, added up; None: there are none."""
+    first_k_dense_replace: NonNegativeInt = 0
+    """First layers that keep a dense MLP of intermediate_size."""
+    q_lora_rank: PositiveInt | None = None
+    """Latent attention: width that queries are squeezed to; None: they are not."""
+    kv_lora_rank: PositiveInt | None = None
+    """Latent attention: width that keys and values are squeezed to; None: ordinary attention."""
+    qk_nope_head_dim: PositiveInt | None = None
+    """Latent attention: width of a head's part without position."""
+    qk_rope_head_dim: PositiveInt | None = None
+    """Latent attention: width of a head's part with position."""
+    v_head_dim: PositiveInt | None = None
+    """Latent attention: width of one value head."""
+    sliding_window: PositiveInt | None = None
+    """Tokens that the layers with a sliding window look back; None: no layer has one."""
+    attn_logit_softcapping: PositiveFloat | None = None
+    """Bound that attention scores are squashed to, which not every attention kernel can do; None: none."""
+    rope_theta: PositiveFloat = 10000.0
+    """Base of the rotary positions, of the layers that see the whole context."""
+    rope_scaling: RopeScaling | None = None
+    """Stretching of the rotary positions; None: none."""
+
+
+class Published(Group):
+    """What the publisher says of the model's size, and where."""
+
+    parameters: PositiveInt
+    """Parameters of the causal language model as published, in weights that are counted once."""
+    source: str
+    """Public page that this number and the entry's other facts come from."""
+    unverified: bool = False
+    """True where some of the entry's facts could not be checked against a source."""
 
 
 class ModelConfig(Group):
     """The language model that is tuned."""
 
-    name: str = operational("hf")
-    """Short name, part of the run id. None of its characters may be a slash or a blank."""
+    name: str = operational("hf", pattern=SHORT_NAME)
+    """Short name, part of the run id: up to 40 letters, digits, dots, dashes and underscores."""
     id: str = ""
     """Hub id (`owner/name`) or a local folder in Transformers layout."""
     revision: str | None = None
@@ -70,5 +135,5 @@ class ModelConfig(Group):
     """Whether the hub asks for an accepted licence and a token."""
     licence: str = operational("")
     """Licence, as the publisher names it."""
-    link: str = operational("")
-    """Public page that the facts above were taken from."""
+    published: Published | None = operational(None)
+    """Published size and its source; None for a model that is not in the catalogue."""

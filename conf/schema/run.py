@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field, NonNegativeInt
 
 from conf.schema.adapter import AdapterConfig
-from conf.schema.base import Group, operational
+from conf.schema.base import RUN_NAME, Group, operational
 from conf.schema.cluster import ClusterConfig, GpuConfig, ParallelConfig
 from conf.schema.data import DataConfig
 from conf.schema.method import BatchConfig, MethodConfig, PrecisionConfig
@@ -21,14 +21,15 @@ def _operational_group(group: type[Group]) -> Any:
 class RunConfig(Group):
     """One run, resolved. The frozen config.yaml of a run folder is this model's dump."""
 
-    name: str | None = operational(None)
-    """Name of the run folder; None is `<model>-<adapter>-<data>-<method>-<hash>`."""
+    name: str | None = operational(None, pattern=RUN_NAME)
+    """Name of the run folder: up to 120 letters, digits, dots, dashes and underscores, neither dot nor dash
+    first; None is `<model>-<adapter>-<data>-<method>-<hash>`."""
     seed: NonNegativeInt = 42
     """Seed of every random number: adapter weights, dropout, order of rows."""
     offline: bool = operational(False)
     """No network: the hub and package indexes are never asked."""
-    after: str | None = operational(None)
-    """Run id of a run that must complete before this one starts."""
+    after: str | None = operational(None, pattern=RUN_NAME)
+    """Run id, the name of a folder under run.root, of a run that must complete before this one starts."""
     model: ModelConfig = Field(default_factory=ModelConfig)
     """The language model."""
     adapter: AdapterConfig = Field(default_factory=AdapterConfig)

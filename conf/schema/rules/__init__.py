@@ -5,7 +5,7 @@ writing a function under @rule in the module of its subject; `check` runs all wh
 """
 
 from conf.schema.problems import Problem
-from conf.schema.rules import batch, data, layout, site  # noqa: F401  (importing registers the rules)
+from conf.schema.rules import batch, data, layout, secrets, site  # noqa: F401  (importing registers the rules)
 from conf.schema.rules.registry import RULES
 from conf.schema.run import RunConfig
 

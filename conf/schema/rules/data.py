@@ -1,5 +1,6 @@
 """Rules between data, method and model."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,10 @@ def data_path(config: RunConfig) -> Iterator[Finding]:
         value = getattr(data, field)
         if value is None:
             continue
-        if not Path(value).is_file():
+        if not os.path.isfile(value):
             yield f"data.{field}", f"there is no file {value}: give the path of a .jsonl or .json file"
+        elif not os.access(value, os.R_OK):
+            yield f"data.{field}", f"{value} may not be read by you: see its permissions"
         elif Path(value).suffix not in (".jsonl", ".json"):
             yield f"data.{field}", f"{value} is neither .jsonl nor .json: these two formats are read"
 
@@ -47,9 +50,9 @@ def model_id(config: RunConfig) -> Iterator[Finding]:
     model = config.model
     if not model.id:
         yield "model.id", "no model is named: add model.id=OWNER/NAME (a hub id) or model.id=FOLDER"
-    elif model.source == "folder" and not Path(model.id).is_dir():
+    elif model.source == "folder" and not os.path.isdir(model.id):
         yield "model.id", f"there is no folder {model.id}: give a folder in Transformers layout, or model.source=auto"
-    elif model.source == "folder" and not (Path(model.id) / "config.json").is_file():
+    elif model.source == "folder" and not os.path.isfile(os.path.join(model.id, "config.json")):
         yield "model.id", f"the folder {model.id} has no config.json: give a folder in Transformers layout"
     elif model.source == "wheel" and model.wheel is None:
         yield "model.source", "model.source=wheel needs model.wheel.requirement and model.wheel.file"

@@ -28,8 +28,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command with `text` as its input; after `timeout` seconds it and its children are killed.
 
-    With `log` the output is appended to that file: a command that leaves a daemon behind needs it, since the daemon would
-    hold a pipe open. `check` raises ClusterError for an exit code other than 0.
+    With `log` the output is appended to that file: a command that leaves a daemon behind needs it, since the daemon
+    would hold a pipe open. `check` raises ClusterError for an exit code other than 0.
     """
     output = log.open("a") if log else subprocess.PIPE
     process = subprocess.Popen(

@@ -29,13 +29,15 @@ SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=2000
 GresTypes=gpu
 
-# Quick where a site is slow: a requeued job is eligible after cred_expire + 1 s, a dead node is noticed in SlurmdTimeout.
+# Quick where a site is slow. A requeued job is eligible after cred_expire + 1 s; a dead node is found out after about
+# 20 s (silent for SlurmdTimeout, then one more call that fails after MessageTimeout), still long for one that is busy.
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,batch_sched_delay=1,sched_interval=5
 PriorityType=priority/basic
 KillWait=5
 SlurmctldTimeout=30
 SlurmdTimeout=15
+MessageTimeout=5
 TCPTimeout=2
 ReturnToService=2
 
@@ -55,6 +57,8 @@ ACCOUNTING = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={head}
 AccountingStoragePort=6819
+# For munge, the path of its socket.
+AccountingStoragePass={munge_socket}
 AccountingStorageEnforce=associations,limits,qos
 AccountingStorageTRES=gres/gpu
 """
@@ -86,8 +90,9 @@ def files(layout: Layout, version: tuple[int, int]) -> dict[str, str]:
         "proctrack": layout.proctrack,
     }
     nodes = "".join(
-        f"NodeName={node} NodeHostname={node} NodeAddr={layout.address(node)} CPUs={CPUS_PER_NODE} Sockets=2"
-        f" CoresPerSocket={CPUS_PER_NODE // 2} ThreadsPerCore=1 RealMemory={MEMORY_PER_NODE} Gres=gpu:h100:{GPUS_PER_NODE}\n"
+        f"NodeName={node} NodeHostname={node} NodeAddr={layout.address(node)} CPUs={CPUS_PER_NODE}"
+        f" Sockets=2 CoresPerSocket={CPUS_PER_NODE // 2} ThreadsPerCore=1 RealMemory={MEMORY_PER_NODE}"
+        f" Gres=gpu:h100:{GPUS_PER_NODE}\n"
         for node in NODES
     )
     accounting = ACCOUNTING.format(**places) if layout.accounting else "AccountingStorageType=accounting_storage/none\n"

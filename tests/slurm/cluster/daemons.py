@@ -1,11 +1,14 @@
 """Starting and stopping the programs of a cluster, each on its machine."""
 
+import os
 import re
 import shutil
 import signal
+import time
+from pathlib import Path
 
 from . import procfs
-from .commands import ClusterError, run, wait_until
+from .commands import ClusterError, run, tail, wait_until
 from .config import sacctmgr_commands
 from .layout import Layout
 from .machine import Machine
@@ -37,8 +40,7 @@ def start_munged(layout: Layout, head: Machine) -> None:
     folder = layout.munge_socket.parent
     key = folder / "key"
     key.touch(mode=0o600)
-    with open("/dev/urandom", "rb") as random:
-        key.write_bytes(random.read(1024))
+    key.write_bytes(os.urandom(1024))
     for path in (folder, key):
         shutil.chown(path, "munge", "munge")
     files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "seed-file": "seed", "log-file": "munged.log"}
@@ -56,6 +58,7 @@ def start_database(layout: Layout, head: Machine) -> None:
             *MARIADB_OPTIONS,
             f"--datadir={data}",
             "--skip-test-db",
+            "--rpm",  # otherwise it hands a folder of the system's MariaDB to --user
             "--auth-root-authentication-method=normal",
         ],
         timeout=60,
@@ -69,13 +72,7 @@ def start_database(layout: Layout, head: Machine) -> None:
 
 def start_slurmdbd(layout: Layout, head: Machine) -> None:
     """Start slurmdbd and return when it answers."""
-    log = layout.log("slurmdbd")
-    head.enter(["slurmdbd"], log=log)
-
-    def answers() -> bool:
-        return head.enter(["sacctmgr", "--noheader", "show", "cluster"], check=False).returncode == 0
-
-    wait_until(answers, timeout=90, what="slurmdbd does not answer", log=log)
+    _start(head, "slurmdbd", layout.log("slurmdbd"), ["sacctmgr", "--noheader", "show", "cluster"])
 
 
 def add_account(layout: Layout, head: Machine) -> None:
@@ -86,14 +83,7 @@ def add_account(layout: Layout, head: Machine) -> None:
 
 def start_slurmctld(layout: Layout, head: Machine) -> None:
     """Start slurmctld and return when it answers."""
-    log = layout.log("slurmctld")
-    head.enter(["slurmctld"], log=log)
-    wait_until(
-        lambda: head.enter(["scontrol", "ping"], check=False).returncode == 0,
-        timeout=60,
-        what="slurmctld does not answer",
-        log=log,
-    )
+    _start(head, "slurmctld", layout.log("slurmctld"), ["scontrol", "ping"])
 
 
 def start_slurmd(layout: Layout, node: Machine) -> None:
@@ -101,12 +91,34 @@ def start_slurmd(layout: Layout, node: Machine) -> None:
     node.enter(["slurmd", "-b", "-N", node.name], log=layout.log(f"slurmd.{node.name}"))
 
 
+def running(daemon: str, machine: Machine) -> list[int]:
+    """Processes of a daemon on a machine, as the real machine numbers them."""
+    return [pid for pid in machine.processes() if procfs.name(pid) == daemon]
+
+
 def stop(daemon: str, machine: Machine, timeout: float = 30) -> None:
     """Ask a daemon of a machine to end, and wait for it; kill it when it does not listen."""
-    for pid in machine.processes():
-        if procfs.name(pid) == daemon:
-            machine.enter(["pkill", "-TERM", "-x", daemon], check=False)
-            try:
-                wait_until(lambda: not procfs.arguments(pid), timeout=timeout, what=f"{daemon} does not end")
-            except ClusterError:
-                procfs.end([pid])
+    pids = running(daemon, machine)
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    try:
+        wait_until(lambda: not any(map(procfs.arguments, pids)), timeout=timeout, what=f"{daemon} does not end")
+    except ClusterError:
+        procfs.end(pids)
+
+
+def _start(machine: Machine, daemon: str, log: Path, question: list[str], timeout: float = 90) -> None:
+    """Start a daemon that goes into the background by itself; return when the command `question` gets an answer."""
+    machine.enter([daemon], log=log)
+
+    def answers() -> bool:
+        if machine.enter(question, check=False).returncode == 0:
+            return True
+        if not running(daemon, machine):
+            # Its process is another one while it goes into the background; one look can miss both.
+            time.sleep(0.5)
+            if not running(daemon, machine):
+                raise ClusterError(f"{daemon} died{tail(log)}")
+        return False
+
+    wait_until(answers, timeout=timeout, what=f"{daemon} does not answer", log=log)

@@ -51,15 +51,15 @@ class Machine:
         """Switch on, inside the pid and mount namespaces of another machine: it cannot outlive that one."""
         log = self.layout.log(self.name)
         host.enter(["setsid", "--fork", *init_command(self.layout, self.name)], log=log)
-        self.wait_on()
+        self.wait_on(log)
 
-    def wait_on(self) -> None:
+    def wait_on(self, log: Path) -> None:
         """Wait for the init of a machine that was just switched on and give it its host name."""
         wait_until(
             lambda: self.pid is not None,
             timeout=20,
             what=f"namespaces of {self.name} (is this a container without CAP_SYS_ADMIN?)",
-            log=self.layout.log(self.name),
+            log=log,
         )
         self.enter(["hostname", self.name])
 

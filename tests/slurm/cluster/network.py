@@ -18,7 +18,7 @@ POOLS = ("10.213", "198.18")
 
 
 def claim(layout: Layout, head: Machine) -> str:
-    """Plug the login node into the head under a /24 network that no route of this machine touches; returns its prefix."""
+    """Plug the login node into the head under a /24 network that no route here touches; returns its first numbers."""
     with lock("subnet"):
         subnet = _free_subnet(layout.suffix)
         _ip(
@@ -44,7 +44,9 @@ def build_bridge(layout: Layout, head: Machine) -> None:
 def plug_in(layout: Layout, head: Machine, node: Machine) -> None:
     """Connect a node that was just switched on."""
     unplug(head, node)
-    cable = f"link add {node.name} master br0 up type veth peer name eth0 netns {node.pid}"
+    # A machine keeps its hardware address when it is switched off and on: others remember it for a while.
+    hardware = "02:00:" + ipaddress.ip_address(layout.address(node.name)).packed.hex(":")
+    cable = f"link add {node.name} master br0 up type veth peer name eth0 address {hardware} netns {node.pid}"
     head.enter(["ip", "-batch", "-"], kinds=["--net"], text=_batch(cable))
     commands = [f"address add {layout.address(node.name)}/24 dev eth0", "link set lo up", "link set eth0 up"]
     node.enter(["ip", "-batch", "-"], text=_batch(*commands))

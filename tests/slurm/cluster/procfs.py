@@ -10,6 +10,8 @@ from pathlib import Path
 from .commands import ClusterError
 
 PROC = Path("/proc")
+# What reading about a process raises when it has just ended, or (in a container) is none of our business.
+GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
 def pids() -> Iterator[int]:
@@ -31,7 +33,7 @@ def name(pid: int) -> str:
     """Short name of a process; empty when it is gone."""
     try:
         return (PROC / str(pid) / "comm").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
+    except GONE:
         return ""
 
 
@@ -39,7 +41,7 @@ def namespace(pid: int, kind: str = "pid") -> str:
     """Identity of a namespace of a process, such as `pid:[4026532445]`; empty when it is gone or a zombie."""
     try:
         return str((PROC / str(pid) / "ns" / kind).readlink())
-    except (FileNotFoundError, ProcessLookupError):
+    except GONE:
         return ""
 
 
@@ -47,7 +49,7 @@ def is_init(pid: int) -> bool:
     """Whether a process is the first one of a pid namespace of its own."""
     try:
         lines = (PROC / str(pid) / "status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
+    except GONE:
         return False
     numbers = next(line.split()[1:] for line in lines if line.startswith("NSpid:"))
     return len(numbers) > 1 and numbers[-1] == "1"
@@ -77,6 +79,6 @@ def end(victims: Iterable[int], timeout: float = 15) -> None:
 def _strings(pid: int, file: str) -> list[str]:
     try:
         text = (PROC / str(pid) / file).read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except GONE:
         return []
     return text.removesuffix("\0").split("\0") if text else []

@@ -1,0 +1,129 @@
+"""`python -m launcher` and `slurmwright`: find the verb, run it, turn what goes wrong into words and an exit code."""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from conf.schema.problems import ConfigProblems, did_you_mean
+from launcher import argv as words
+from launcher import help as texts
+from launcher import report
+from launcher.errors import InputError, LauncherError
+
+VERBS = {
+    "submit": ("launcher.submit", "compose, check, freeze and submit a run; the verb where none is given"),
+    "plan": ("launcher.plan", "all of that but submitting: prints sizes, layout and the exact batch script"),
+    "data": ("launcher.data", "look at prepared data: each token, and whether it is trained on"),
+    "status": ("launcher.status", "how runs are: state, progress, why they wait, when they start"),
+    "logs": ("launcher.logs", "a run's log; -f follows it"),
+    "cancel": ("launcher.cancel", "end a run"),
+    "resume": (
+        "launcher.resume",
+        "go on with a run from its newest checkpoint, with other operational fields if wanted",
+    ),
+}
+"""Verbs of this room: module with `main(arguments) -> exit code`, and what it does."""
+_GROUP = "slurmwright.verbs"
+"""Entry points by which other rooms add verbs."""
+_HELP = {"submit": texts.SUBMIT, "plan": texts.PLAN, "data": texts.DATA}
+_COMPOSING = ("submit", "plan")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Gives its exit code; never raises for what a person did."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(given)
+        sys.stdout.flush()
+        return code
+    except (LauncherError, ConfigProblems) as error:
+        return _refused(error, "--json" in given)
+    except KeyboardInterrupt:
+        report.say("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; without this, Python complains once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        report.say(
+            "\nThis is a bug in Slurmwright. Please report it with the lines above and the command that you typed."
+        )
+        return 1
+
+
+def _run(given: list[str]) -> int:
+    verb, rest = words.split_verb(given)
+    if verb is None and (not rest or rest in (["--help"], ["-h"])):
+        print(main_help())
+        return 0
+    verb = verb or "submit"
+    if verb not in VERBS:
+        return _entry(verb)(rest)
+    if verb in _HELP and ("--help" in rest or "-h" in rest):
+        print(_HELP[verb] + layers())
+        return 0
+    if verb in _COMPOSING:
+        line = words.parse(rest)
+        if line.hydra:
+            from launcher.hydra_app import hand_over
+
+            return hand_over(line)
+    run: Callable[[Sequence[str]], int] = importlib.import_module(VERBS[verb][0]).main
+    return run(rest)
+
+
+def _entry(verb: str) -> Callable[[Sequence[str]], int]:
+    found = {entry.name: entry for entry in _entries()}
+    if verb not in found:
+        guess = did_you_mean(verb, [*VERBS, *found])
+        raise InputError(f"unknown verb {verb!r}: {guess or 'type `python -m launcher --help`'}")
+    loaded: Callable[[Sequence[str]], int] = found[verb].load()
+    return loaded
+
+
+def _entries() -> list[EntryPoint]:
+    return list(entry_points(group=_GROUP))
+
+
+def main_help() -> str:
+    """The help of the command as a whole."""
+    lines = [f"  {verb:8} {says}" for verb, (_, says) in VERBS.items()]
+    lines += [f"  {entry.name:8} (added by {entry.dist.name if entry.dist else entry.module})" for entry in _entries()]
+    return texts.MAIN.format(verbs="\n".join(lines))
+
+
+def layers() -> str:
+    """The help on groups and fields."""
+    from launcher.options import groups, options
+
+    lines = []
+    for group in groups().values():
+        names = options(group.name)
+        shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+        lines.append(f"  {group.name:9} {shown}" + (" (needed)" if group.mandatory else ""))
+    return texts.LAYERS.format(groups="\n".join(lines)).rstrip()
+
+
+def _refused(error: LauncherError | ConfigProblems, as_json: bool) -> int:
+    """Say why a command is not carried out; gives the exit code."""
+    if os.environ.get("SLURMWRIGHT_TRACEBACK") == "1":
+        traceback.print_exc()
+    code = error.exit_code if isinstance(error, LauncherError) else 2
+    body: dict[str, Any] = {"exit_code": code}
+    if isinstance(error, ConfigProblems):
+        report.print_problems(error.problems)
+        body["error"] = "the command cannot be carried out as typed"
+        body["problems"] = report.records(problem for problem in error.problems if not problem.warning)
+        body["warnings"] = report.records(problem for problem in error.problems if problem.warning)
+    else:
+        report.say(f"error: {error.message}")
+        body["error"] = error.message
+    if as_json:
+        report.document(body)
+    return code

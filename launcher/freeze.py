@@ -1,0 +1,185 @@
+"""Freezing a run: its folder appears complete or not at all, and an identity has one folder whatever happens to it.
+
+One launcher at a time works on a run: it holds the lock of the folder from before the folder can be seen.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from conf.folder import RunFolder, now, write_json, write_whole
+from conf.schema.fields import fields
+from conf.schema.identity import identity, identity_digest
+from conf.schema.problems import ConfigProblems, Problem
+from conf.schema.run import RunConfig
+from launcher import ROOT, snapshot
+from launcher.errors import InputError, SiteError
+from launcher.manifest import config_digest, git_state, manifest, versions
+from launcher.plan import folder_of, make_plan
+from launcher.resolve import Resolved
+
+_LOCK = ".lock"
+"""File in a run folder that the launcher at work on it holds."""
+
+
+@dataclass
+class Claim:
+    """A run folder, and the right to change it."""
+
+    folder: RunFolder
+    created: bool
+    """Whether this launcher made the folder."""
+    handle: int | None
+    """The open lock; None where another launcher holds it."""
+
+    def release(self) -> None:
+        """Let others work on the run."""
+        if self.handle is not None:
+            os.close(self.handle)
+            self.handle = None
+
+
+def freeze(resolved: Resolved, wait: float = 10.0) -> Claim:
+    """Make the folder of a run, or claim the one that its identity has already; never overwrites.
+
+    Waits so many seconds for another launcher that works on the same run. Raises ConfigProblems where the folder
+    belongs to another identity, SiteError where the run root cannot be written."""
+    folder = folder_of(resolved.config)
+    if not os.path.lexists(folder.path):
+        handle = _create(resolved, folder)
+        if handle is not None:
+            return Claim(folder, True, handle)
+    require_same_identity(folder, resolved.config)
+    return Claim(folder, False, claim(folder, wait))
+
+
+def refreeze(folder: RunFolder, resolved: Resolved) -> bool:
+    """Give an existing run new operational fields, and the code as it is now; its identity stays.
+
+    Only for a run that is neither queued nor running, by the launcher that claimed it. Gives whether the code is
+    another than before. Raises ConfigProblems where the identity differs."""
+    require_same_identity(folder, resolved.config)
+    record = folder.manifest()
+    code = snapshot.take(folder.path.parent)
+    changed = bool(code != record["code_digest"])
+    if record["assets"] and folder.config().store.root != resolved.config.store.root:
+        record["assets"] = {}  # they lie in another store
+    record |= {"config_digest": config_digest(resolved.config), "composed": resolved.composed.dump()}
+    if changed:
+        record |= {"code_digest": code, "git": git_state(ROOT), "versions": versions()}
+        snapshot.link(folder.code, code)
+    record["submissions"] = [*record["submissions"], _submission(resolved, code)]
+    _write_config(folder, resolved)
+    write_json(folder.manifest_file, record)
+    return changed
+
+
+def require_same_identity(folder: RunFolder, config: RunConfig) -> None:
+    """Raise ConfigProblems, with every field that differs, where a folder is not that of this config."""
+    record = folder.manifest()
+    if not record:
+        raise InputError(f"{folder.path} is there already and is no run: choose another name=, or another run.root=")
+    if record["identity_digest"] == identity_digest(config):
+        return
+    theirs, mine = record["identity"], identity(config)
+    raise ConfigProblems(
+        Problem(
+            field,
+            f"{folder.id} is a run of another identity: {field} is {_said(theirs, field)} there and "
+            f"{_said(mine, field)} here. Leave name= out or choose another; a run's identity never changes",
+            rule="identity",
+        )
+        for field in sorted(theirs.keys() | mine.keys())
+        if theirs.get(field) != mine.get(field)
+    )
+
+
+def claim(folder: RunFolder, wait: float) -> int | None:
+    """The lock of a run folder; None where another launcher has held it for so many seconds."""
+    handle = os.open(folder.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + wait
+    while not _lock(handle):
+        if time.monotonic() > deadline:
+            os.close(handle)
+            return None
+        time.sleep(0.1)
+    return handle
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks: renaming alone keeps folders whole
+    return True
+
+
+def _create(resolved: Resolved, folder: RunFolder) -> int | None:
+    """Write a run folder beside its place and rename it; gives its lock, None where somebody else was faster."""
+    root = folder.path.parent
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        code = snapshot.take(root)
+        fresh = RunFolder(root / f".new-{folder.id[:80]}-{secrets.token_hex(4)}")
+        fresh.path.mkdir(mode=0o700)
+    except OSError as error:
+        raise SiteError(f"run.root={root} cannot be written: {error.strerror or error}") from error
+    handle = None
+    try:
+        handle = claim(fresh, 0)
+        _fill(fresh, resolved, folder.id, code)
+        os.rename(fresh.path, folder.path)
+        return handle
+    except OSError as error:
+        if handle is not None:
+            os.close(handle)
+        if os.path.lexists(folder.path):
+            return None
+        raise SiteError(f"run.root={root} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(fresh.path, ignore_errors=True)
+
+
+def _fill(fresh: RunFolder, resolved: Resolved, run_id: str, code: str) -> None:
+    for place in (fresh.attempts, fresh.checkpoints):
+        place.mkdir(mode=0o700)
+    snapshot.link(fresh.code, code)
+    _write_config(fresh, resolved)
+    record = manifest(resolved.config, run_id, code, resolved.composed)
+    record["submissions"] = [_submission(resolved, code)]
+    write_json(fresh.manifest_file, record)
+
+
+def _write_config(folder: RunFolder, resolved: Resolved) -> None:
+    """The files that follow from a config."""
+    plan = make_plan(resolved)
+    write_json(folder.plan_file, plan)
+    if plan["script"] is not None:
+        write_whole(folder.script, plan["script"])
+    else:
+        folder.script.unlink(missing_ok=True)
+    write_whole(folder.overrides_file, dump_yaml(list(resolved.overrides)))
+    write_whole(folder.config_file, dump_yaml(resolved.config.dump()))
+
+
+def _submission(resolved: Resolved, code: str) -> dict[str, Any]:
+    return {"t": now(), "overrides": list(resolved.overrides), "code_digest": code}
+
+
+def dump_yaml(value: dict[str, Any] | Iterable[str]) -> str:
+    """YAML that reads back to the very same values, in the order given."""
+    text: str = yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=2**20)
+    return text
+
+
+def _said(found: dict[str, Any], field: str) -> str:
+    return repr(found[field]) if field in found else f"the default, {fields()[field].get_default()!r},"

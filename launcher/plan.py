@@ -1,0 +1,141 @@
+"""The verb `plan`, and the plan itself: what a run will be, worked out from its config alone. Needs no Slurm."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from conf.folder import RunFolder
+from conf.schema.cluster import GpuConfig
+from conf.schema.identity import identity_digest, run_id
+from conf.schema.problems import Problem
+from conf.schema.run import RunConfig
+from conf.schema.sizes import lora_parameter_count
+from launcher import argv, report
+from launcher.resolve import Resolved, resolve
+from launcher.slurm.flags import flags
+from launcher.slurm.script import command, render
+
+NOT_ESTIMATED = Problem(
+    "plan", "memory and time are not estimated yet: whether the run fits its devices shows when it starts",
+    rule="not-estimated", warning=True,
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m launcher plan OVERRIDES [--json]`. Gives the exit code."""
+    line = argv.single(argv.parse(arguments))
+    resolved = resolve(line.overrides, line.config_dir)
+    plan = make_plan(resolved)
+    if line.json:
+        report.document(plan)
+    else:
+        show(resolved, plan)
+    return 0
+
+
+def make_plan(resolved: Resolved) -> dict[str, Any]:
+    """The plan as plan.json has it. Outside `site` it is the same for the same command, wherever that is typed."""
+    config = resolved.config
+    return {
+        "run_id": run_id(config),
+        "identity_digest": identity_digest(config),
+        "world_size": config.world_size,
+        "batch": config.batch.model_dump(by_alias=True),
+        "parallel": config.parallel.strategy,
+        "sizes": {"parameters": config.model.parameters, "trainable_parameters": trainable_parameters(config)},
+        "memory": {"peak_gib": None, "parts": {}},
+        "time": {"hours": None, "gpu_hours": None},
+        "script": render(config, folder_of(config)) if config.cluster.kind == "slurm" else None,
+        "warnings": report.records([*resolved.warnings, NOT_ESTIMATED]),
+        "site": site_request(config),
+    }
+
+
+def folder_of(config: RunConfig) -> RunFolder:
+    """Where a run lies, or will lie."""
+    return RunFolder(f"{config.run.root}/{run_id(config)}")
+
+
+def site_request(config: RunConfig) -> dict[str, Any]:
+    """What is asked of the site: the cluster, and for a batch job every flag and the command line of sbatch."""
+    cluster = config.cluster
+    asked: dict[str, Any] = {"name": config.site.name, "kind": cluster.kind, "nodes": cluster.nodes}
+    asked |= {"devices_per_node": cluster.devices_per_node, "device": config.gpu.name}
+    if cluster.kind == "slurm":
+        asked |= {"time": cluster.time, "partition": config.site.partition, "account": config.site.account}
+        asked |= {"flags": flags(config, run_id(config)), "command": command(config, folder_of(config))}
+    return asked
+
+
+def trainable_parameters(config: RunConfig) -> int | None:
+    """Parameters that are trained; None where the architecture is not known or a target cannot be placed in it."""
+    adapter, shape = config.adapter, config.model.architecture
+    if adapter.kind == "full":
+        return config.model.parameters
+    if shape is None or adapter.modules_to_save:
+        return None
+    try:
+        return lora_parameter_count(shape, adapter.r, adapter.targets or ())
+    except ValueError:
+        return None
+
+
+def show(resolved: Resolved, plan: dict[str, Any]) -> None:
+    """Print a plan for people, on stdout."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table.grid(padding=(0, 3))
+    for title, text in _rows(resolved.config, plan):
+        table.add_row(Text(title, style="bold"), Text(report.one_line(text)))
+    console.print(table)
+    if plan["script"]:
+        console.print(Text("\nscript", style="bold"), Text("   ", end=""), Text(" ".join(plan["site"]["command"][:2])))
+        print(report.inert(plan["script"]), end="")
+    print()
+    report.print_warnings([*resolved.warnings, NOT_ESTIMATED])
+
+
+def _rows(config: RunConfig, plan: dict[str, Any]) -> list[tuple[str, str]]:
+    model, adapter, data, method, batch = config.model, config.adapter, config.data, config.method, config.batch
+    low_rank = f" r={adapter.r} alpha={adapter.alpha:g} on {', '.join(adapter.targets or [])}"
+    length = f"{method.max_steps} steps" if method.max_steps else f"{method.epochs:g} epochs"
+    where = f"{config.cluster.nodes} nodes x " if config.cluster.nodes > 1 else ""
+    limit = f"limit {config.cluster.time}; " if config.cluster.kind == "slurm" else ""
+    return [
+        ("run", plan["run_id"]),
+        ("folder", str(folder_of(config).path)),
+        ("model", f"{model.id}: {_size(plan['sizes'])}"),
+        ("licence", (model.licence or "see the model's page") + (", a token of the hub is needed" * model.gated)),
+        ("adapter", adapter.name + (low_rank if adapter.kind == "lora" else "")),
+        ("data", f"{data.name}, up to {data.max_length} tokens{', packed' if data.packing else ''}"),
+        ("method", f"{method.name}, {length}, learning rate {method.learning_rate:g}"),
+        ("device", _device(config.gpu)),
+        ("workers", f"{where}{config.cluster.devices_per_node} = {plan['world_size']}, {plan['parallel']}, "
+                    f"{config.precision.compute}"),
+        ("batch", f"{batch.global_} = {batch.micro} micro x {batch.accumulation} accumulation x {plan['world_size']}"),
+        ("memory", "not estimated"),
+        ("time", limit + "not estimated"),
+    ]  # fmt: skip
+
+
+def _size(sizes: dict[str, Any]) -> str:
+    total, trained = sizes["parameters"], sizes["trainable_parameters"]
+    if not total:
+        return "size unknown"
+    return f"{human(total)} parameters" + (f", {human(trained)} trained ({trained / total:.2%})" if trained else "")
+
+
+def _device(gpu: GpuConfig) -> str:
+    facts = ((gpu.memory_gib, "GiB"), (gpu.bf16_tflops, "Tflop/s in bf16"), (gpu.bandwidth_gb_s, "GB/s"))
+    known = ", ".join(f"{value:g} {unit}" for value, unit in facts if value is not None)
+    return (gpu.type or gpu.device) + (f": {known}" if known else "")
+
+
+def human(count: int) -> str:
+    """A count in three digits: 134.5 M."""
+    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.4g} {unit}"
+    return str(count)

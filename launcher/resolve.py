@@ -1,0 +1,155 @@
+"""The whole way from words to a checked config: pre-check, compose, set fields, validate, derive, rules.
+
+Every step sets aside what is wrong and goes on with the rest, so that one report holds all there is to say.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from conf.schema.derive import derive
+from conf.schema.fields import free_key
+from conf.schema.problems import ConfigProblems, Problem
+from conf.schema.rules import check as check_rules
+from conf.schema.run import RunConfig
+from launcher.compose import COMPOSITION_ERRORS, compose_tree, line_of, sources
+from launcher.options import groups, options
+from launcher.overrides import Checked, Value, check
+from launcher.validate import validate
+
+_UNCHOSEN = re.compile(r"You must specify '(\w+)'")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A command that can be carried out."""
+
+    config: RunConfig
+    """Derived and checked."""
+    composed: RunConfig
+    """The same before anything was derived: what a later resume starts from."""
+    overrides: tuple[str, ...]
+    """The command in canonical spelling."""
+    warnings: tuple[Problem, ...]
+    """What may go on all the same."""
+
+
+def resolve(words: Sequence[str], config_dir: Path | None = None) -> Resolved:
+    """The config that a command says. Raises ConfigProblems, with every problem and warning, where it is wrong."""
+    checked = check(words, config_dir)
+    tree, choices = compose_known(checked, config_dir)
+    set_values(tree, checked.values)
+    return judge(tree, checked, _places(checked, choices, config_dir))
+
+
+def compose_known(checked: Checked, config_dir: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Compose what was chosen; stand-ins take the place of what was not or could not be, and are marked invalid."""
+    choices = dict(checked.choices)
+    for group in groups().values():
+        if group.mandatory and group.name in checked.invalid:
+            choices.setdefault(group.name, options(group.name)[0])
+    for _ in groups():
+        try:
+            tree = compose_tree(choices, config_dir)
+            break
+        except COMPOSITION_ERRORS as error:
+            missing = _UNCHOSEN.search(str(error))
+            if missing is None:
+                checked.problems.append(_uncomposable(error, choices, config_dir))
+                checked.invalid.update(groups())
+                return RunConfig().dump(), choices
+            name = missing[1]
+            checked.refuse(name, f"no {name} is chosen: add {name}=NAME; there is: {_some(options(name, config_dir))}")
+            choices[name] = options(name)[0]
+    if "cluster" in checked.invalid and "gpu" not in checked.choices:
+        checked.invalid.add("gpu")  # chosen by the cluster
+    return tree, choices
+
+
+def set_values(tree: dict[str, Any], values: Iterable[Value]) -> None:
+    """Set single fields in a tree, in order."""
+    for entry in values:
+        *parents, last = _steps(entry.path)
+        node = tree
+        for parent in parents:
+            if not isinstance(node.get(parent), dict):
+                node[parent] = {}
+            node = node[parent]
+        if entry.delete:
+            node.pop(last, None)
+        else:
+            node[last] = entry.value
+
+
+def judge(tree: dict[str, Any], checked: Checked, places: Callable[[str], str] = lambda path: "") -> Resolved:
+    """Validate, derive and check a tree; ConfigProblems where anything is wrong. `places` names the file of a value."""
+    unset = [path for path, value in _leaves(tree, "") if value == "???"]
+    composed, refused = validate(tree, places)
+    refused = [
+        Problem(problem.field, f"{problem.field} is not given: add {problem.field}=VALUE")
+        if problem.field in unset
+        else problem
+        for problem in refused
+    ]
+    refused += [
+        Problem(path, f"{path} is not given: add {path}=VALUE")
+        for path in unset
+        if path not in {problem.field for problem in refused}
+    ]
+    config = derive(composed)
+    invalid = checked.invalid | {problem.field for problem in refused}
+    found = [*checked.problems, *refused, *check_rules(config, frozenset(invalid))]
+    if any(not problem.warning for problem in found):
+        raise ConfigProblems(found)
+    return Resolved(config, composed, tuple(checked.canonical), tuple(ConfigProblems(found).problems))
+
+
+def _steps(path: str) -> list[str]:
+    """The steps to a field; a free mapping's key may have dots of its own and is one step."""
+    parent, key = free_key(path)
+    return [*parent.split("."), key] if key else path.split(".")
+
+
+def _leaves(node: Any, path: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
+
+
+def _places(checked: Checked, choices: dict[str, str], config_dir: Path | None) -> Callable[[str], str]:
+    """A function that names the YAML line of a value, "" for one that was typed on the command line."""
+    typed = {entry.path for entry in checked.values}
+    listed = cache(lambda: sources(choices, config_dir))
+
+    def place(path: str) -> str:
+        if any(path == name or path.startswith(name + ".") for name in typed):
+            return ""
+        try:
+            return line_of(path, listed())
+        except COMPOSITION_ERRORS:
+            return ""
+
+    return place
+
+
+def _uncomposable(error: Exception, choices: dict[str, str], config_dir: Path | None) -> Problem:
+    """Options that Hydra cannot read or combine: its own first sentence, and the files of the user that took part."""
+    own = [
+        str(config_dir / group / f"{option}.yaml")
+        for group, option in choices.items()
+        if config_dir is not None and (config_dir / group / f"{option}.yaml").is_file()
+    ]
+    fields = [group for group in choices if config_dir is not None and (config_dir / group).is_dir()] or list(choices)
+    said = " ".join(str(error).split())[:400]
+    where = f" (look into {', '.join(own)})" if own else ""
+    return Problem(fields[0] if fields else "conf", f"the chosen options cannot be composed: {said}{where}")
+
+
+def _some(names: list[str]) -> str:
+    """All names of a short list, the first few of a long one."""
+    return ", ".join(names) if len(names) <= 12 else f"{len(names)} of them, as " + ", ".join(names[:: len(names) // 8])

@@ -1,0 +1,45 @@
+"""`python -m trainer VERB ...`: what runs on compute nodes, and what on a login node needs the training stack."""
+
+import sys
+from importlib import import_module
+
+VERBS = {
+    "agent": "run one node of a job: start its workers, see them end (jobs start this; you do not)",
+    "worker": "train on one device (the agent starts this)",
+    "prepare": "convert weights and tokenise data of a run into the store",
+    "show-data": "print prepared rows token by token with their labels",
+    "chat": "talk to what a run has trained",
+}
+
+
+def usage() -> str:
+    """The help text."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
+    return "usage: python -m trainer VERB RUN [ARGS]\n\nRUN is a run folder.\n\n" + "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """Hand over to the verb's module, which alone is imported. Returns an exit code."""
+    if not argv:
+        print(usage(), file=sys.stderr)
+        return 2
+    verb, arguments = argv[0], argv[1:]
+    if verb in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if verb not in VERBS:
+        from conf.schema.problems import did_you_mean
+
+        print(f"trainer has no verb {verb!r}: {did_you_mean(verb, VERBS)}", file=sys.stderr)
+        return 2
+    if verb in ("worker", "prepare"):
+        from trainer.lifeline import follow_agent
+
+        follow_agent()
+    code: int = import_module(f"trainer.{verb.replace('-', '_')}").main(arguments)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,244 @@
+"""One attempt on one node: meet the other nodes, start the workers, watch, and leave with everything told and ended."""
+
+import math
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from conf.folder import RunFolder, read_json
+from conf.schema.run import RunConfig
+from trainer import lifeline, peers, preparation, processes, rendezvous
+from trainer.attempt import DONE, INTERRUPTED, AttemptRecord
+from trainer.ends import End, Ended, kills_for_memory, tail, verdict, worker_end
+from trainer.job import Job
+from trainer.signals import SignalFlags
+
+ARRIVAL = 600.0
+"""Seconds within which all nodes must have found one another."""
+GRACE = 5
+"""Seconds between SIGTERM and SIGKILL for workers that must leave."""
+SETTLE = 5.0
+"""Seconds that the head waits for the other nodes' word after a failure."""
+FINISH = 300.0
+"""Seconds that the head waits for the other nodes after its own workers are done."""
+LOOK = 0.2
+"""Seconds between two looks at workers, signals and other nodes."""
+
+
+def _bad(ends: list[End]) -> bool:
+    return any(end.cause != "completed" for end in ends)
+
+
+class _Followed(Exception):
+    """The attempt has ended on another node."""
+
+
+class Node:
+    """One attempt on one node."""
+
+    def __init__(self, folder: RunFolder, config: RunConfig, job: Job, attempt: int, flags: SignalFlags) -> None:
+        self._folder = folder
+        self._config = config
+        self._job = job
+        self._attempt = attempt
+        self._flags = flags
+        self._log = folder.attempt_folder(attempt) / f"{job.node}.log"
+        self._record = AttemptRecord(folder, attempt) if job.is_head else None
+        self._peers: peers.Peers | None = None
+        self._workers: processes.Workers | None = None
+        self._cancels = self._count_cancels()
+        self._memory_kills = kills_for_memory()
+
+    def run(self) -> int:
+        """Carry the attempt through on this node. Returns the exit code."""
+        lifeline.adopt_orphans()
+        if self._record is not None:
+            self._record.begin(self._job, self._config)
+        try:
+            end = self._carry_through()
+        except Ended as ended:
+            end = End(self._job.node, ended.cause, ended.message)
+        except _Followed:
+            end = End(self._job.node, "unknown", "left because the attempt ended on another node")
+        except Exception as error:
+            traceback.print_exc()
+            end = End(self._job.node, "unknown", f"a bug in the agent: {error!r}; see {self._log}")
+        if end.cause != "completed":
+            self._say(f"{end.cause}: {end.message.partition(chr(10))[0]}")
+        code = self._leave(end)
+        self._say(f"leaves with {code}")
+        return code
+
+    def _carry_through(self) -> End:
+        self._meet()
+        assert self._peers is not None
+        if self._job.is_head:
+            if preparation.needed(self._folder):
+                self._say("prepares the model and the data")
+                preparation.carry_out(self._folder, self._log, self._pause)
+            self._await_nodes(self._peers)
+            self._peers.start()
+        else:
+            while not self._peers.started:
+                self._pause()
+        self._look()
+        assert self._meeting is not None
+        self._workers = processes.Workers(
+            processes.worker_command(self._folder),
+            processes.environments(self._config, self._folder, self._attempt, self._job, self._meeting, os.environ),
+        )
+        return self._watch(self._workers)
+
+    def _meet(self) -> None:
+        identity = rendezvous.meeting_id(self._folder.id, self._job, self._attempt)
+        if self._job.is_head:
+            alone = len(self._job.nodes) == 1
+            server = rendezvous.listen(rendezvous.ports(identity, rendezvous.ephemeral_low()), alone)
+            port: int = server.getsockname()[1]
+            self._meeting = rendezvous.Meeting(identity, rendezvous.head_address(self._job), port)
+            store = peers.host(server, self._meeting)
+            if not alone:
+                rendezvous.publish(self._log.parent, self._meeting)
+        else:
+            self._meeting = rendezvous.find(self._log.parent, identity, ARRIVAL, self._look)
+            store = peers.join(self._meeting, self._look)
+        self._peers = peers.Peers(self._job, store)
+        self._say(
+            f"node {self._job.rank} of {len(self._job.nodes)}, meets at {self._meeting.host}:{self._meeting.port}"
+        )
+
+    def _await_nodes(self, others: peers.Peers) -> None:
+        deadline = time.monotonic() + ARRIVAL
+        while others.missing:
+            if time.monotonic() > deadline:
+                raise Ended("node_failure", f"no word from {', '.join(others.missing)} within {ARRIVAL:.0f} s")
+            self._pause()
+
+    def _watch(self, workers: processes.Workers) -> End:
+        """Until all workers of this node are done, or one has failed."""
+        while True:
+            codes = workers.exit_codes()
+            if any(codes.values()):
+                return self._first_failure(workers, codes)
+            if len(codes) == len(workers.pids):
+                return End(self._job.node, "completed")
+            self._pause()
+
+    def _first_failure(self, workers: processes.Workers, first: dict[int, int]) -> End:
+        # Slurm may signal workers and agent alike, in any order; and a second worker may know better what happened.
+        time.sleep(1.0)
+        self._heed_signals()
+        exhausted = kills_for_memory() > self._memory_kills
+        offset = self._job.rank * self._config.cluster.devices_per_node
+        ends = []
+        for local, code in (first | workers.exit_codes()).items():
+            if code:
+                rank = offset + local
+                words = tail(self._log, rank)
+                ends.append(worker_end(self._job.node, rank, code, self._log.parent, words, exhausted))
+        return verdict(ends, ())
+
+    def _pause(self) -> None:
+        time.sleep(LOOK)
+        self._look()
+
+    def _look(self) -> None:
+        """Raise what there is to know from signals and from other nodes."""
+        self._heed_signals()
+        others = self._peers
+        if others is None:
+            if self._ended_already():
+                raise _Followed
+            return
+        if others.over or _bad(others.ends):
+            raise _Followed
+        if others.trouble is not None:
+            time.sleep(1.0)
+            self._heed_signals()
+            raise Ended("network", others.trouble)
+
+    def _ended_already(self) -> bool:
+        """Whether the head has left before this node has met it, as when the preparation fails at once."""
+        if self._job.is_head:
+            return False
+        return read_json(self._log.parent / "attempt.json").get("ended") is not None
+
+    def _heed_signals(self) -> None:
+        while self._flags.notices:
+            notice = self._flags.notices.pop(0)
+            self._say(f"got {notice.name}")
+            if self._record is not None:
+                self._folder.append_event("signal", self._attempt, signal=notice.name)
+        if (number := self._flags.ending) is None:
+            return
+        if self._count_cancels() > self._cancels:
+            raise Ended("cancelled", f"{number.name} after the run was cancelled")
+        if self._job.deadline is not None and time.time() >= self._job.deadline - 30:
+            raise Ended("time_limit", f"{number.name} at the end of the time limit")
+        raise Ended("preempted", f"{number.name} from outside: the job was preempted, or ended by hand")
+
+    def _count_cancels(self) -> int:
+        """`launcher cancel` says so in the events before it signals."""
+        return sum(event.get("event") == "cancelled" for event in self._folder.events())
+
+    def _leave(self, end: End) -> int:
+        """Tell the others, end the workers, settle what it was, write it down. Returns the exit code."""
+        told = self._flags.ending is not None
+        if self._peers is not None:
+            self._peers.report(end)
+        if told:
+            # Little time is left, and nothing that other nodes say would change the cause.
+            code = self._conclude(end)
+        if self._workers is not None:
+            self._workers.stop(GRACE)
+        if not told:
+            code = self._conclude(self._settle(end))
+        if self._peers is not None:
+            self._peers.close(2.0)
+        for pid in lifeline.end_descendants():
+            self._say(f"process {pid} could not be killed")
+        return code
+
+    def _settle(self, own: End) -> End:
+        """The attempt's end, from this node's and the others'."""
+        others = self._peers
+        if others is None or len(self._job.nodes) == 1:
+            return own
+        if self._job.is_head:
+            # A node that never came has nothing to say.
+            count = len(self._job.nodes) - len(others.missing)
+            if own.cause == "completed":
+                self._wait(lambda: len(others.ends) == count or _bad(others.ends), FINISH)
+            if own.cause != "completed" or _bad(others.ends):
+                self._wait(lambda: len(others.ends) == count, SETTLE)
+            others.finish()
+        else:
+            self._wait(lambda: others.over or others.trouble is not None, math.inf if own.cause == "completed" else 2.0)
+        return verdict([own, *(end for end in others.ends if end.node != own.node)], self._job.nodes)
+
+    def _wait(self, settled: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not settled() and time.monotonic() < deadline and self._flags.ending is None:
+            time.sleep(LOOK)
+
+    def _conclude(self, end: End) -> int:
+        """Write the end down, on the head. Returns the exit code, the same on every node."""
+        if self._record is not None:
+            if end.cause == "completed" and not self._folder.result():
+                words = tail(self._log)
+                end = End(
+                    end.node, "worker_crash", f"the workers left without a result; the log's last lines:\n{words}"
+                )
+            self._record.conclude(end)
+        if self._folder.result().get("status") in DONE or end.cause == "completed":
+            return 0
+        if end.cause in INTERRUPTED:
+            number = self._flags.ending
+            return 128 + (signal.SIGTERM if number is None else number)
+        return 4
+
+    def _say(self, words: str) -> None:
+        print(f"agent {self._job.node}: {words}", file=sys.stderr, flush=True)

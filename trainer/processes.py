@@ -1,0 +1,149 @@
+"""The workers of one node as processes: their environment, start, exit codes and end. Built on torch elastic."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from conf.folder import RunFolder
+from conf.schema.run import RunConfig
+from trainer.job import Job, usable_cpus
+from trainer.lifeline import AGENT_VARIABLE
+from trainer.network import interface_towards
+from trainer.rendezvous import Meeting
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_XET": "1",
+}
+"""Everything that a worker needs was prepared; it never asks a network for more."""
+
+
+class Workers:
+    """The workers of this node, started together."""
+
+    def __init__(self, command: list[str], environments: list[dict[str, str]]) -> None:
+        """Start one process an environment, each in a session of its own, with this process's output and variables."""
+        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SubprocessContext, start_processes
+
+        # It tells in red what the agent tells in its own words.
+        logging.getLogger(SubprocessContext.__module__).setLevel(logging.CRITICAL)
+        with _own_signal_handlers():
+            context = start_processes(
+                "worker",
+                command[0],
+                args={rank: tuple(command[1:]) for rank in range(len(environments))},
+                envs=dict(enumerate(environments)),
+                # No folder of logs: workers write to the node's one log, which they inherit.
+                logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+            )
+        assert isinstance(context, SubprocessContext)
+        self._context = context
+
+    def exit_codes(self) -> dict[int, int]:
+        """Exit codes of the workers that have ended, by local rank; minus the signal's number for a killed one."""
+        codes = {rank: handler.proc.poll() for rank, handler in self._context.subprocess_handlers.items()}
+        return {rank: code for rank, code in codes.items() if code is not None}
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids by local rank."""
+        return [pid for _, pid in sorted(self._context.pids().items())]
+
+    def stop(self, grace: int) -> None:
+        """SIGTERM to every worker's process group, SIGKILL to what is left after `grace` seconds."""
+        self._context.close(signal.SIGTERM, timeout=grace)
+        for pid in self._context.pids().values():
+            # What a worker left behind in its group, as data loaders of one that crashed.
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+
+def environments(
+    config: RunConfig, folder: RunFolder, attempt: int, job: Job, meeting: Meeting, environ: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """The variables of each worker of this node, by local rank, to be laid over the agent's own."""
+    here = config.cluster.devices_per_node
+    shared = {
+        **OFFLINE,
+        "SLURMWRIGHT_ATTEMPT": str(attempt),
+        AGENT_VARIABLE: str(os.getpid()),
+        "PYTHONPATH": str(folder.code),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": str(cpu_threads(config, environ)),
+        "MASTER_ADDR": meeting.host,
+        "MASTER_PORT": str(meeting.port),
+        "WORLD_SIZE": str(config.world_size),
+        "LOCAL_WORLD_SIZE": str(here),
+        "GROUP_RANK": str(job.rank),
+        "GROUP_WORLD_SIZE": str(len(job.nodes)),
+        "ROLE_NAME": "worker",
+        "ROLE_WORLD_SIZE": str(config.world_size),
+        "TORCHELASTIC_RUN_ID": meeting.id,
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "TORCHELASTIC_MAX_RESTARTS": "0",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        # At its default level torch fills the log with stack traces of connections that end as they should.
+        "TORCH_CPP_LOG_LEVEL": environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": environ.get("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"),
+        **interfaces(job, environ),
+    }
+    if config.gpu.device == "cpu":
+        shared["DS_ACCELERATOR"] = "cpu"
+    ranks = [(local, job.rank * here + local) for local in range(here)]
+    return [shared | {"LOCAL_RANK": str(local), "RANK": str(rank), "ROLE_RANK": str(rank)} for local, rank in ranks]
+
+
+def cpu_threads(config: RunConfig, environ: Mapping[str, str]) -> int:
+    """Threads of one worker: cluster.cpu_threads, else OMP_NUM_THREADS where it is set, else an even share."""
+    if config.cluster.cpu_threads is not None:
+        return config.cluster.cpu_threads
+    given = environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return max(1, usable_cpus(config.cluster, environ) // config.cluster.devices_per_node)
+
+
+def interfaces(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
+    """Which interface gloo and tensorpipe take, where the site has not said.
+
+    By themselves they take the one that the machine's own name resolves to: often the loopback. NCCL finds its own."""
+    names = [name for name in ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME") if name not in environ]
+    if len(job.nodes) == 1:
+        return dict.fromkeys(names, "lo")
+    other = job.nodes[1] if job.is_head else job.head
+    try:
+        interface = interface_towards(other)
+    except OSError as error:
+        interface = None
+        print(f"agent: {job.node} cannot resolve {other}: {error}", file=sys.stderr, flush=True)
+    return dict.fromkeys(names, interface) if interface else {}
+
+
+def worker_command(folder: RunFolder) -> list[str]:
+    """What a worker runs."""
+    return [sys.executable, "-m", "trainer", "worker", str(folder.path)]
+
+
+@contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Keep torch elastic from replacing this process's handlers: let it have a signal that nobody sends."""
+    name = "TORCHELASTIC_SIGNALS_TO_HANDLE"
+    before = os.environ.get(name)
+    os.environ[name] = "SIGRTMAX"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

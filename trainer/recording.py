@@ -1,0 +1,117 @@
+"""What a run tells while it trains: events.jsonl, metrics.jsonl, TensorBoard, and lines in the log. Rank 0 alone."""
+
+import logging
+import math
+import time
+from typing import Any
+
+from conf.folder import Event, RunFolder, append_line, now
+
+STEP_EVENT_SECONDS = 30.0
+"""Least time between two `step` events, which show that the run is alive."""
+LOG_SECONDS = 5.0
+"""Least time between two progress lines in the log."""
+
+log = logging.getLogger("trainer")
+
+
+class Recorder:
+    """Writes the run's records on rank 0; on other ranks every method does nothing."""
+
+    def __init__(self, folder: RunFolder, attempt: int, rank: int, tensorboard: bool) -> None:
+        self.folder = folder
+        self.attempt = attempt
+        self.writes = rank == 0
+        self.wants_tensorboard = tensorboard and self.writes
+        self.board: Any = None
+        self.total_steps = 0
+        self._tokens = 0
+        self._seconds = 0.0
+        self._steps = 0
+        self._mark = time.perf_counter()
+        self._last_event = -math.inf
+        self._last_line = -math.inf
+
+    def event(self, event: Event, step: int | None = None, **more: Any) -> None:
+        """Append an event."""
+        if self.writes:
+            self.folder.append_event(event, self.attempt, step, **more)
+
+    def begin(self, total_steps: int, step: int) -> None:
+        """Training starts at `step` of `total_steps`."""
+        self.total_steps = total_steps
+        if self.wants_tensorboard:
+            self.board = _open_board(self.folder, self.attempt, step)
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """The time since the last step was spent on something else than training."""
+        self._mark = time.perf_counter()
+
+    def step_done(self, step: int, tokens: int) -> None:
+        """A step is over; `tokens` are its non-padding tokens over all workers."""
+        present = time.perf_counter()
+        self._seconds += present - self._mark
+        self._tokens += tokens
+        self._steps += 1
+        self._mark = present
+        if present - self._last_event > STEP_EVENT_SECONDS:
+            self._last_event = present
+            self.event("step", step)
+
+    def metrics(self, step: int, loss: float, learning_rate: float, grad_norm: float | None) -> None:
+        """Write a line for the steps since the last line. `loss` is their mean; so are tokens and seconds."""
+        steps = max(self._steps, 1)
+        tokens, seconds = round(self._tokens / steps), round(self._seconds / steps, 6)
+        line = {
+            "step": step,
+            "loss": _finite(loss),
+            "learning_rate": learning_rate,
+            "grad_norm": _finite(grad_norm),
+            "tokens": tokens,
+            "seconds": seconds,
+            "t": now(),
+        }
+        self._steps, self._tokens, self._seconds = 0, 0, 0.0
+        if not self.writes:
+            return
+        append_line(self.folder.metrics_file, line)
+        self._scalars(step, {"train/loss": loss, "train/learning_rate": learning_rate, "train/grad_norm": grad_norm})
+        self._scalars(step, {"speed/tokens_per_second": tokens / max(seconds, 1e-9)})
+        if time.perf_counter() - self._last_line > LOG_SECONDS or step == self.total_steps:
+            self._last_line = time.perf_counter()
+            log.info("step %d/%d  loss %.4f  %.2f s a step", step, self.total_steps, loss, seconds)
+
+    def evaluated(self, step: int, eval_loss: float) -> None:
+        """Held-out rows were evaluated; `eval_loss` is the mean over their trained tokens, in nats."""
+        if self.writes:
+            append_line(self.folder.metrics_file, {"step": step, "eval_loss": _finite(eval_loss), "t": now()})
+            self.event("evaluated", step, eval_loss=_finite(eval_loss))
+            self._scalars(step, {"eval/loss": eval_loss})
+            log.info("step %d/%d  evaluation loss %.4f", step, self.total_steps, eval_loss)
+        self.restart_clock()
+
+    def close(self) -> None:
+        """Flush what is held back."""
+        if self.board is not None:
+            self.board.close()
+            self.board = None
+
+    def _scalars(self, step: int, values: dict[str, float | None]) -> None:
+        if self.board is not None:
+            for name, value in values.items():
+                if value is not None:
+                    self.board.add_scalar(name, value, step)
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no word for inf and nan."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _open_board(folder: RunFolder, attempt: int, step: int) -> Any:
+    """One event file an attempt; what a killed attempt has written past `step` is hidden from the curves."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: Any = SummaryWriter(str(folder.tensorboard), purge_step=step + 1, filename_suffix=f".{attempt:04d}")
+    return writer

