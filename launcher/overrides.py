@@ -169,19 +169,20 @@ class _Word:
             self.checked.problems.append(Problem(path, f"{path} is no field or option group; {self._nearest(path)}"))
             return
         parsed = parse(f"{path}={self.raw}")
-        text = is_text(annotation)
-        if isinstance(parsed, str) and not text and _may_be_text(annotation):
-            text = True
+        text = is_text(annotation) or (isinstance(parsed, str) and str in alternatives(annotation))
         if is_sweep(parsed):
             listed = group_of(annotation) is None and any(_is_list(part) for part in alternatives(annotation))
             one = f"{path}=[{self.raw}]" if listed else f"'{path}=\"{self.raw}\"'"
             what = "a list is written in brackets" if listed else "to give one value with commas in it, quote it"
             self.checked.refuse(path, f"{self.word} is a sweep: {NO_SWEEPS}; {what}: {one}")
             return
-        if isinstance(parsed, str) and not text:
+        if text:
+            value = text_of(parsed, self.raw, annotation)
+        elif isinstance(parsed, str):
             self.checked.refuse(path, f"{path}={self.raw}: the value cannot be read ({parsed})")
             return
-        value = text_of(parsed, self.raw, annotation) if text else parsed.value()
+        else:
+            value = parsed.value()
         if _mentions_interpolation(value):
             self.checked.refuse(
                 path,
@@ -223,11 +224,6 @@ NO_SWEEPS = "sweeps over several values are not there yet, so give one value"
 
 def _is_list(annotation: Any) -> bool:
     return getattr(annotation, "__origin__", None) is list
-
-
-def _may_be_text(annotation: Any) -> bool:
-    """Whether text is among what a field takes."""
-    return str in alternatives(annotation)
 
 
 def _mentions_interpolation(value: Any) -> bool:

@@ -165,7 +165,7 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
             parallel.use_fsdp_on_cpu(self.accelerator, plugin)
             self.is_fsdp_enabled = True
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
+    def _x_get_train_sampler(self, train_dataset: Any = None) -> Order:
         rows = len(self.train_dataset)
         assert self.run.batch.global_ is not None
         return Order(rows, self.args.max_steps * self.run.batch.global_, self.run.seed)
@@ -237,8 +237,10 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         wait_for_all()
         if self.is_fsdp_enabled:
             self._save(str(partial), state_dict=self._gathered())
-        else:
+        elif self.run.parallel.strategy == "zero3":
             self.save_model(str(partial), _internal_call=True)
+        else:
+            self._save(str(partial))
         wait_for_all()
         if self.args.should_save:
             # A pickle of paths and options, of no use to anybody.
@@ -252,7 +254,9 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         lora = self.run.adapter.kind == "lora"
         options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=lora)
         state: dict[str, Any] = get_model_state_dict(self.model, options=options)
-        return state
+        # Gathered one by one, tied weights are no longer seen to be one.
+        tied = {} if lora else self.model.all_tied_weights_keys
+        return {name: tensor for name, tensor in state.items() if name not in tied}
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no types here

@@ -46,14 +46,18 @@ def prepared_rows(folder: Path, rows: int, held_out: int, packed: bool = False, 
     return folder
 
 
-def make_run(root: Path, name: str, world: int = 1, packed: bool = False, rows: int = 24, **groups: Any) -> RunFolder:
+def make_run(
+    root: Path, name: str, world: int = 1, packed: bool = False, rows: int = 24, tied: bool = False, **groups: Any
+) -> RunFolder:
     """A run folder as the launcher freezes it, its assets prepared. `groups` are config groups, as adapter={"r": 4}.
 
     Model and rows are made once below `root` and shared by its runs."""
     store = root / "store"
-    model = store / "model"
+    model = store / ("tied" if tied else "model")
     if not (model / "config.json").exists():
         tiny_llama(model)
+        if tied:
+            _tie(model)
     data = store / ("packed" if packed else "rows") / str(rows)
     if not (data / "train").exists():
         prepared_rows(data, rows, held_out=7, packed=packed)
@@ -78,6 +82,16 @@ def make_run(root: Path, name: str, world: int = 1, packed: bool = False, rows: 
     folder.config_file.write_text(yaml.safe_dump(config.dump()), encoding="utf-8")
     write_json(folder.manifest_file, {"assets": {"model": {"path": str(model)}, "data": {"path": str(data)}}})
     return folder
+
+
+def _tie(folder: Path) -> None:
+    """Make the output layer the embedding itself."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(str(folder))
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(str(folder))
 
 
 def start_workers(folder: RunFolder, world: int = 1, attempt: int = 1) -> list[ForkServerProcess]:

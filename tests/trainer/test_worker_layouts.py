@@ -64,11 +64,12 @@ def test_a_sharded_model_tuned_in_full_is_saved_whole(root: Path) -> None:
         "adapter": {"kind": "full", "learning_rate": 1e-3},
         "method": {"max_steps": 3, "gradient_checkpointing": True},
     }
-    alone = make_run(root, "full", **full)
+    alone = make_run(root, "full", tied=True, **full)
     train(alone)
     assert not alone.adapter.exists()
+    assert "lm_head.weight" not in weights(alone.model)  # it is the embedding
     for strategy in ("fsdp2", "zero3"):
-        folder = make_run(root, f"full-{strategy}", world=2, parallel={"strategy": strategy}, **full)
+        folder = make_run(root, f"full-{strategy}", world=2, tied=True, parallel={"strategy": strategy}, **full)
         train(folder, world=2)
         assert losses(folder) == pytest.approx(losses(alone), abs=LOSS_TOLERANCE)
         same_weights(folder.model, alone.model)
