@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,19 @@ def _carry_out(resolved: Resolved, claim: Claim, json: bool) -> int:
         if refreeze(folder, resolved):
             report.say(f"{folder.id} goes on with the code as it is now; it was frozen with another")
     if config.site.prepare == "login" and not _prepared(folder):
-        run_trainer(folder, ["prepare", str(folder.path)], quiet=True)
+        _prepare(claim)
     return _start(resolved, folder, json)
+
+
+def _prepare(claim: Claim) -> None:
+    """Weights and data into the store. A folder made for a run that cannot be prepared goes again: it would stand in
+    the way of the corrected command where that has the same name."""
+    try:
+        run_trainer(claim.folder, ["prepare", str(claim.folder.path)], quiet=True)
+    except BaseException:
+        if claim.created:
+            shutil.rmtree(claim.folder.path, ignore_errors=True)
+        raise
 
 
 def _start(resolved: Resolved, folder: RunFolder, json: bool) -> int:

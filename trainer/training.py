@@ -165,7 +165,7 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
             parallel.use_fsdp_on_cpu(self.accelerator, plugin)
             self.is_fsdp_enabled = True
 
-    def _x_get_train_sampler(self, train_dataset: Any = None) -> Order:
+    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
         rows = len(self.train_dataset)
         assert self.run.batch.global_ is not None
         return Order(rows, self.args.max_steps * self.run.batch.global_, self.run.seed)

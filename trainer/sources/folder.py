@@ -14,9 +14,10 @@ def from_folder(model: ModelConfig, store: Store) -> Entry:
     Hashing is done once: a file counts as unchanged while its size and time of change are. Raises
     SourceUnavailable, PickleRefused.
     """
-    folder = Path(model.id).expanduser().absolute()
-    if not folder.is_dir():
-        raise SourceUnavailable(f"there is no folder {folder}")
+    folder = Path(model.id).expanduser()
+    # A folder that was there when the run was frozen is absolute; anything else would be looked for in the run's code.
+    if not folder.is_absolute() or not folder.is_dir():
+        raise SourceUnavailable(f"there is no folder {model.id}")
     return adopt(folder, model, store)
 
 
