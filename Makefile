@@ -32,7 +32,7 @@ check: setup ## the fast part: style, types, imports between rooms, unit tests
 	@$(BIN)/python -m pytest -q -n 2 -m "not train and not slurm" tests
 
 test-train: setup ## tests that train real models
-	@$(BIN)/python -m pytest -q -m "train and not slurm" tests
+	@$(BIN)/python -m pytest -q -n 2 -m "train and not slurm" tests
 
 test-slurm: setup ## tests on a real private Slurm cluster; SLURM=0 leaves them out
 	@$(BIN)/python -m pytest -q -m slurm tests/slurm

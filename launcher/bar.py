@@ -35,7 +35,7 @@ def view(console: Console) -> Iterator[Show]:
         def show(progress: Progress, lines: list[str]) -> None:
             for line in lines:
                 bar.console.print(Text(inert(line)))
-            training = progress.steps is not None and progress.step > 0
+            training = progress.training
             bar.update(
                 task,
                 description=f"step {progress.step}/{progress.steps}" if training else progress.phase,
@@ -48,18 +48,19 @@ def view(console: Console) -> Iterator[Show]:
 
 
 def plain(console: Console, now: Callable[[], float] = time.monotonic) -> Show:
-    """Lines: the log's, each new phase, and the progress now and then."""
-    phase, next_line = "", 0.0
+    """Lines: the log's, each new phase, and now and then the progress where there was any."""
+    phase, step, next_line = "", 0, 0.0
 
     def show(progress: Progress, lines: list[str]) -> None:
-        nonlocal phase, next_line
+        nonlocal phase, step, next_line
         for line in lines:
             console.print(inert(line))
         if progress.phase != phase:
             phase = progress.phase
             console.print(f"-- {phase}")
-        if progress.step and progress.step != progress.steps and now() >= next_line:
-            next_line = now() + LINE_SECONDS
+        moved = progress.training and progress.step not in (step, progress.steps)
+        if moved and now() >= next_line:
+            step, next_line = progress.step, now() + LINE_SECONDS
             console.print(f"-- step {progress.step}/{progress.steps or '?'}, {summary(progress)}")
 
     return show

@@ -50,7 +50,8 @@ def cancel(folder: RunFolder) -> dict[str, Any]:
     if "pid" in start:
         _end_process(start, folder)
     elif start.get("job_id") and not _over(state):
-        _end_job(str(start["job_id"]))
+        for job_id in filter(None, (start["job_id"], start.get("prepare_job_id"))):
+            _end_job(str(job_id))
     if folder.result().get("status") in ("completed", "stopped", "pruned"):
         return _said(folder, f"{folder.id} had come to its end before: {folder.result()['status']}")
     write_json(

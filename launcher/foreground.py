@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -44,7 +45,7 @@ def carry_out(
         if os.getppid() != launcher:
             os._exit(1)
 
-    with _interrupting(), log.open("ab") as output:
+    with _interrupting(), open(log, "ab", opener=partial(os.open, mode=0o600)) as output:
         child = subprocess.Popen(
             list(command),
             cwd=cwd,

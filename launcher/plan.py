@@ -91,7 +91,7 @@ def show(resolved: Resolved, plan: dict[str, Any]) -> None:
         table.add_row(Text(title, style="bold"), Text(report.one_line(text)))
     console.print(table)
     if plan["script"]:
-        console.print(Text("\nscript", style="bold"), Text("   ", end=""), Text(" ".join(plan["site"]["command"][:2])))
+        console.print(Text("\nthe batch script, as sbatch gets it", style="bold"))
         print(report.inert(plan["script"]), end="")
     print()
     report.print_warnings([*resolved.warnings, NOT_ESTIMATED])

@@ -1,5 +1,6 @@
 """Checks that need the site: is there a Slurm, and would it take this job? Nothing is submitted."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -47,15 +48,21 @@ def check(config: RunConfig) -> list[Problem]:
     problems = [*_places(config), *_python(config)]
     if problems:
         return problems
-    warnings = []
-    if config.site.prepare == "job" and config.cluster.kind == "slurm":
-        message = "site.prepare=job is not there yet: the run prepares weights and data itself when it starts"
-        warnings.append(Problem("site.prepare", message, "prepare-job", warning=True))
     if config.cluster.kind == "slurm":
         _test_only(config)
     elif config.cluster.kind == "here":
         allocation(config)
-    return warnings
+        return _unused_devices(config)
+    return []
+
+
+def _unused_devices(config: RunConfig) -> list[Problem]:
+    """A warning where the allocation holds devices and the run would train on CPUs."""
+    held = os.environ.get("SLURM_GPUS_ON_NODE") or os.environ.get("SLURM_JOB_GPUS")
+    if not held or config.gpu.name != "none":
+        return []
+    message = "the allocation holds GPUs, and this run trains on CPUs: say which they are, as gpu=h100"
+    return [Problem("gpu", message, "here-devices", warning=True)]
 
 
 def _test_only(config: RunConfig) -> None:

@@ -76,6 +76,11 @@ class Progress:
             self._recent.append((float(line.get("seconds") or 0.0), float(line.get("tokens") or 0.0)))
 
     @property
+    def training(self) -> bool:
+        """Whether steps are being made: a run that goes on has a step from before until then."""
+        return self.phase == PHASES["data_ready"] and self.steps is not None and self.step > 0
+
+    @property
     def seconds_per_step(self) -> float | None:
         """Mean time of a recent step; None before the first."""
         if not self._recent:

@@ -151,5 +151,9 @@ def _uncomposable(error: Exception, choices: dict[str, str], config_dir: Path | 
 
 
 def _some(names: list[str]) -> str:
-    """All names of a short list, the first few of a long one."""
-    return ", ".join(names) if len(names) <= 12 else f"{len(names)} of them, as " + ", ".join(names[:: len(names) // 8])
+    """All names of a short list; of a long one its shortest, which are the plainest, and a sample of the others."""
+    if len(names) <= 12:
+        return ", ".join(names)
+    plain = sorted(names, key=len)[:2]
+    others = [name for name in names if name not in plain]
+    return f"{len(names)} of them, as " + ", ".join([*plain, *others[:: -(-len(others) // 7)]])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from conf.folder import RunFolder
-from launcher.state import last_job
+from launcher.state import last_start
 from launcher.tail import Tail
 
 
@@ -41,9 +41,10 @@ class Logs:
 
 
 def paths(folder: RunFolder, first: int = 1, last: int | None = None) -> list[Path]:
-    """The logs that hold anything: that of the last job's script, then those of the attempts by node."""
-    job_id = last_job(folder)
-    found = [folder.attempts / f"slurm-{job_id}.log"] if job_id else []
+    """The logs that hold anything: those of the last jobs' scripts, then those of the attempts by node."""
+    last_submission = last_start(folder) or {}
+    jobs = (("prepare", last_submission.get("prepare_job_id")), ("slurm", last_submission.get("job_id")))
+    found = [folder.attempts / f"{kind}-{job_id}.log" for kind, job_id in jobs if job_id]
     for number in folder.attempt_numbers():
         if number >= first and (last is None or number <= last):
             found += sorted(folder.attempt_folder(number).glob("*.log"))
@@ -51,5 +52,6 @@ def paths(folder: RunFolder, first: int = 1, last: int | None = None) -> list[Pa
 
 
 def name(path: Path) -> str:
-    """How a log is called: its node, `launch` for what a local start said before, `slurm` for the job's script."""
-    return "slurm" if path.stem.startswith("slurm-") and not path.parent.name.isdigit() else path.stem
+    """How a log is called: its node, `launch` for what a local start said before, `slurm` for the job's script,
+    `prepare` for that of the job that prepared it."""
+    return path.stem if path.parent.name.isdigit() else path.stem.partition("-")[0]

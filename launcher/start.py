@@ -1,5 +1,8 @@
 """What comes before any start of a run: its folder is made ready, and what a past end left behind is cleared."""
 
+import os
+from typing import Any
+
 from conf.folder import RunFolder
 from launcher.errors import InputError
 
@@ -14,6 +17,12 @@ def clear(folder: RunFolder) -> None:
         raise InputError(f"{folder.id} is finished: `python -m launcher status {folder.id}` shows its result")
     for leftover in (folder.result_file, folder.stop_file, folder.save_file):
         leftover.unlink(missing_ok=True)
+
+
+def prepared(folder: RunFolder) -> bool:
+    """Whether model and data are recorded, and still lie where the record says."""
+    assets: dict[str, Any] = folder.manifest().get("assets", {})
+    return all(os.path.exists(assets.get(name, {}).get("path") or "") for name in ("model", "data"))
 
 
 def next_attempt(folder: RunFolder) -> int:

@@ -18,7 +18,7 @@ from launcher.freeze import Claim, freeze, refreeze, require_same_identity
 from launcher.plan import folder_of
 from launcher.resolve import Resolved, resolve
 from launcher.runs import is_run
-from launcher.start import FINISHED
+from launcher.start import FINISHED, prepared
 from launcher.state import ACTIVE, State, job_ids, state_of
 
 _INTENT = ".submitting"
@@ -70,7 +70,7 @@ def _carry_out(resolved: Resolved, claim: Claim, json: bool) -> int:
             return _tell(folder, state, json)
         if refreeze(folder, resolved):
             report.say(f"{folder.id} goes on with the code as it is now; it was frozen with another")
-    if config.site.prepare == "login" and not _prepared(folder):
+    if config.site.prepare == "login" and not prepared(folder):
         _prepare(claim)
     return _start(resolved, folder, json)
 
@@ -115,12 +115,6 @@ def _preflight(resolved: Resolved) -> None:
     if any(not problem.warning for problem in found):
         raise ConfigProblems(found)
     report.print_warnings(found)
-
-
-def _prepared(folder: RunFolder) -> bool:
-    """Whether model and data are recorded, and still lie where the record says."""
-    assets: dict[str, Any] = folder.manifest().get("assets", {})
-    return all(os.path.exists(assets.get(name, {}).get("path") or "") for name in ("model", "data"))
 
 
 def _finish_submission(folder: RunFolder) -> None:

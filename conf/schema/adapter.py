@@ -27,6 +27,7 @@ class AdapterConfig(Group):
     bits: Literal[4, 8] | None = None
     """Frozen weights rest in this many bits (bitsandbytes; 4 is NF4 with double quantisation). None: not quantised."""
     learning_rate: PositiveFloat = 2e-4
-    """Peak learning rate that suits this adapter; used where method.learning_rate is not given."""
+    """Peak learning rate that suits this adapter on a model of width 4096. It is taken, scaled to the model's width,
+    where method.learning_rate is not given."""
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled weight decay of the trained parameters."""

@@ -15,7 +15,7 @@ class MethodConfig(Group):
     objective: Literal["sft", "pretrain"] = "sft"
     """sft: the loss is over answer tokens alone. pretrain: over every token of plain text."""
     learning_rate: PositiveFloat | None = None
-    """Peak learning rate; None takes adapter.learning_rate."""
+    """Peak learning rate; None takes adapter.learning_rate, scaled to the model's width."""
     epochs: PositiveFloat | None = None
     """Passes over the training rows; None takes data.epochs. No effect where max_steps is given."""
     max_steps: PositiveInt | None = None

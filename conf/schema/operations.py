@@ -21,7 +21,7 @@ class EvaluationConfig(Group):
 
     interval: PositiveInt | None = None
     """Steps between evaluations; None evaluates before and after training alone."""
-    max_rows: NonNegativeInt | None = 96
+    max_rows: NonNegativeInt | None = 64
     """Held-out rows used, from the front; None is all of them, 0 switches evaluation off."""
 
 

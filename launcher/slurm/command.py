@@ -42,6 +42,7 @@ def call(command: Sequence[str], timeout: float, env: Mapping[str, str] | None =
             env=None if env is None else dict(env),
             encoding="utf-8",
             errors="replace",
+            umask=0o077,  # sbatch hands it on, and the job's log is written with it
         )
     except FileNotFoundError:
         raise SiteError(

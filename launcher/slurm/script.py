@@ -23,8 +23,8 @@ def render(config: RunConfig, folder: RunFolder) -> str:
 
 def executor(config: RunConfig, folder: RunFolder, dependency: str | None = None) -> CommandExecutor:
     """submitit's executor, set up for a run; `dependency` as sbatch reads it, where it is known only now."""
-    setup = _fill("setup.sh.j2", config).splitlines()
-    return CommandExecutor(folder, flags(config, folder.id), setup, command(config, folder, dependency)[2:])
+    places = command(config, folder, dependency)[2:]
+    return CommandExecutor(folder, flags(config, folder.id), setup_lines(config), places)
 
 
 def command(config: RunConfig, folder: RunFolder, dependency: str | None = None) -> list[str]:
@@ -43,14 +43,20 @@ def arguments(config: RunConfig, folder: RunFolder) -> list[str]:
     return [str(folder.path), config.site.python or own, config.store.root or ""]
 
 
-def launch_line(config: RunConfig) -> str:
-    """The command of the script: srun, a container where there is one, the agent."""
-    return _fill("launch.sh.j2", config).rstrip("\n")
+def launch_line(config: RunConfig, verb: str = "agent") -> str:
+    """The command of the script: srun, a container where there is one, the agent or another verb of the trainer."""
+    return _fill("launch.sh.j2", config, verb).rstrip("\n")
 
 
-def _fill(template: str, config: RunConfig) -> str:
+def setup_lines(config: RunConfig, verb: str = "agent") -> list[str]:
+    """What the script does before that."""
+    return _fill("setup.sh.j2", config, verb).splitlines()
+
+
+def _fill(template: str, config: RunConfig, verb: str) -> str:
     site, cluster = config.site, config.cluster
     values: dict[str, Any] = {
+        "verb": verb,
         "modules": site.modules,
         "environment": site.environment,
         "site_lines": [line for entry in site.setup for line in entry.splitlines()],

@@ -1,10 +1,13 @@
 """Submission of a frozen run as one Slurm job."""
 
+from typing import Any
+
 from conf.folder import RunFolder
 from conf.schema.run import RunConfig
 from launcher import start
 from launcher.errors import InputError
 from launcher.runs import find
+from launcher.slurm import preparation
 from launcher.slurm.script import command, executor, launch_line
 from launcher.state import last_job
 
@@ -16,9 +19,14 @@ def submit(config: RunConfig, folder: RunFolder) -> str:
     """
     dependency = dependencies(config)
     start.clear(folder)
+    more: dict[str, Any] = {}
+    if config.site.prepare == "job" and not start.prepared(folder):
+        more["prepare_job_id"] = preparation.submit(config, folder)
+        others = dependency if config.after is not None else config.site.dependency
+        dependency = f"afterok:{more['prepare_job_id']}" + (f",{others}" if others else "")
     job = executor(config, folder, dependency)._submit_command(launch_line(config))
     line = command(config, folder, dependency)
-    folder.append_event("submitted", start.next_attempt(folder), job_id=job.job_id, command=line)
+    folder.append_event("submitted", start.next_attempt(folder), job_id=job.job_id, command=line, **more)
     return str(job.job_id)
 
 

@@ -120,3 +120,13 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_deriving_again_changes_nothing() -> None:
     once = derive(config(cluster={"nodes": 3}, gpu={"device": "cuda", "memory_gib": 80}))
     assert derive(once) == once
+
+
+def test_the_learning_rate_is_scaled_to_the_models_width() -> None:
+    """(4096 / 576)^0.781 = 4.63: narrow models take more."""
+    shape = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 2, "num_attention_heads": 9}
+    shape |= {"num_key_value_heads": 3, "head_dim": 64, "vocab_size": 100, "max_position_embeddings": 512}
+    narrow = derive(config(model={"architecture": shape}))
+    assert narrow.method.learning_rate == 9.3e-4
+    assert derive(config(model={"architecture": shape | {"hidden_size": 4096}})).method.learning_rate == 2e-4
+    assert derive(config(model={"architecture": shape}, method={"learning_rate": 3e-5})).method.learning_rate == 3e-5

@@ -11,11 +11,14 @@ from conf.schema.rules import check
 from conf.schema.rules.registry import RULES
 from conf.schema.run import RunConfig
 
-VALID: dict[str, Any] = {"model": {"id": "some/model", "name": "m"}, "cluster": {"kind": "local"}}
 SHAPE = {
     "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1,
     "num_key_value_heads": 1, "head_dim": 8, "vocab_size": 32, "max_position_embeddings": 512,
 }  # fmt: skip
+VALID: dict[str, Any] = {
+    "model": {"id": "some/model", "name": "m", "architecture": SHAPE | {"max_position_embeddings": 4096}},
+    "cluster": {"kind": "local"},
+}
 BROKEN: dict[str, list[tuple[dict[str, Any], str, str]]] = {
     "batch-arithmetic": [
         ({"batch": {"global": 100, "micro": 2}, "cluster": {"nodes": 16}}, "batch.global", "96 or 128"),
@@ -56,6 +59,7 @@ BROKEN: dict[str, list[tuple[dict[str, Any], str, str]]] = {
             "bf16",
         ),
     ],
+    "model-unknown": [({"model": {"id": "a/b"}}, "model.id", "not in the catalogue")],
     "container-image": [({"site": {"container": {"kind": "pyxis"}}}, "site.container.image", "FILE_OR_NAME")],
     "local-nodes": [({"cluster": {"kind": "local", "nodes": 2}}, "cluster.nodes", "cluster.nodes=1")],
     "sbatch-flags": [

@@ -154,3 +154,13 @@ def test_a_run_of_another_machine_is_ended_there(tmp_path: Path, capsys: Capture
     assert main(["cancel", "mine", "--root", str(tmp_path)]) == 2
     assert "elsewhere" in capsys.readouterr().err
     assert not folder.result()
+
+
+def test_the_job_that_prepares_a_run_is_ended_with_it(slurm: FakeSlurm, tmp_path: Path) -> None:
+    folder = run(tmp_path / "runs")
+    folder.append_event("submitted", 1, job_id="1002", prepare_job_id="1001")
+    slurm.answer("squeue", 0, squeue_line(folder, "1002", "PENDING"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue, "wait_until_gone", lambda *_: True)
+        assert main(["cancel", "mine"]) == 0
+    assert slurm.calls("scancel") == [["1002"], ["1001"]]

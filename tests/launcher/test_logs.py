@@ -14,6 +14,7 @@ from launcher.bar import plain, view
 from launcher.cli import main
 from launcher.follow import follow
 from launcher.progress import Progress
+from launcher.runlogs import Logs
 from launcher.tail import Tail
 from tests.launcher.folders import result, run, started, submitted, trained
 
@@ -163,3 +164,25 @@ def test_elsewhere_progress_comes_now_and_then() -> None:
         progress.feed([{"event": "data_ready", "steps": 9}], [{"step": step, "loss": 2.0, "seconds": 1, "tokens": 1}])
         show(progress, [])
     assert [line.split(",")[0] for line in out.getvalue().splitlines()] == ["-- trains", "-- step 1/9", "-- step 3/9"]
+
+
+def test_progress_that_is_none_is_not_shown() -> None:
+    """Not while a run that goes on has yet to start, and not twice where no step was made in between."""
+    out = io.StringIO()
+    show = plain(Console(file=out, width=200), now=iter(range(0, 1000, 60)).__next__)
+    progress = Progress()
+    step = {"step": 3, "loss": 2.0, "seconds": 1, "tokens": 1}
+    progress.feed([{"event": "data_ready", "steps": 9}, {"event": "submitted"}], [step])
+    for event in ("started", "data_ready", "evaluated", "checkpoint_committed"):
+        progress.feed([{"event": event, "steps": 9}], [])
+        show(progress, [])
+    assert [line.split(",")[0] for line in out.getvalue().splitlines()] == [
+        "-- starts: nodes meet", "-- trains", "-- step 3/9"
+    ]  # fmt: skip
+
+
+def test_what_the_job_that_prepared_it_said_is_a_log_too(tmp_path: Path) -> None:
+    folder = run(tmp_path)
+    folder.append_event("submitted", 1, job_id="8", prepare_job_id="7")
+    (folder.attempts / "prepare-7.log").write_text("no such file\n")
+    assert Logs(folder).texts() == {"prepare": ["no such file"]}

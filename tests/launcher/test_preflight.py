@@ -65,10 +65,16 @@ def test_places_that_cannot_work_are_problems(groups: dict[str, Any], field: str
     assert slurm.calls("sbatch") == []
 
 
-def test_what_is_not_there_yet_is_said(slurm: FakeSlurm) -> None:
-    (problem,) = check(config(site={"prepare": "job"}))
+def test_devices_of_an_allocation_that_nobody_would_use_are_warned_of(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert check(config(cluster={"kind": "here"})) == []
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", "8")
+    (problem,) = check(config(cluster={"kind": "here"}))
     assert problem.warning
-    assert "when it starts" in problem.message
+    assert "gpu=h100" in problem.message
+    assert check(config(cluster={"kind": "here"}, gpu={"name": "h100", "type": "h100"})) == []
 
 
 def test_here_needs_an_allocation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.folder import RunFolder
+from conf.folder import RunFolder, write_json
 from launcher.environment import for_local, for_submission
 from launcher.errors import InputError, SiteError
 from launcher.slurm import sbatch
@@ -147,3 +147,31 @@ def test_a_local_agent_sees_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not {"SLURM_JOB_ID", "MASTER_PORT"} & env.keys()
     assert (env["CUDA_VISIBLE_DEVICES"], env["X"]) == ("3", "y")
     assert (env["PYTHONPATH"], env["SLURMWRIGHT_ATTEMPT"]) == (str(folder.code), "4")
+
+
+def test_a_job_that_prepares_comes_first_and_has_no_devices(
+    slurm: FakeSlurm, folder: RunFolder, tmp_path: Path
+) -> None:
+    asked = config(
+        cluster={"nodes": 2, "devices_per_node": 8, "time": "0:30:00"}, gpu={"type": "h100", "device": "cuda"},
+        site={"prepare": "job", "partition": "p", "nodelist": "n[1-2]", "dependency": "singleton",
+              "sbatch": {"gpu-bind": "none", "comment": "c"}},
+    )  # fmt: skip
+    assert submit(asked, folder) == "1002"
+    first, second = slurm.submitted()
+    assert f"--output={folder.attempts}/prepare-%j.log" in first
+    assert "--dependency=afterok:1001,singleton" in second
+    assert folder.events()[-1]["prepare_job_id"] == "1001"
+    text = (folder.path / "prepare.sbatch").read_text()
+    flags = sorted(line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH"))
+    assert flags == [
+        "comment=c", "job-name=mine.prepare", "nodes=1", "ntasks-per-node=1", "open-mode=append", "partition=p",
+        "time=0:30:00",
+    ]  # fmt: skip
+    assert '-m trainer prepare "$SLURMWRIGHT_RUN"' in text
+    assert "ATTEMPT" not in text
+    assets = {name: {"path": str(tmp_path)} for name in ("model", "data")}
+    write_json(folder.manifest_file, folder.manifest() | {"assets": assets})
+    submit(asked, folder)
+    assert len(slurm.submitted()) == 3
+    assert "prepare_job_id" not in folder.events()[-1]

@@ -223,3 +223,21 @@ def test_code_changed_since_is_taken_and_told(
     assert main(COMMAND) == 0
     assert "code as it is now" in capsys.readouterr().err
     assert folder.manifest()["code_digest"] != "before"
+
+
+@pytest.mark.parametrize(("error", "code"), [(AssetsMissing("no weights"), 5), (KeyboardInterrupt(), 130)])
+def test_a_run_that_cannot_be_prepared_does_not_stand_in_the_way_of_the_corrected_command(
+    error: BaseException, code: int, slurm: FakeSlurm, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_more: object) -> None:
+        raise error
+
+    command = [word for word in COMMAND if "prepare" not in word]
+    with monkeypatch.context() as patch:
+        patch.setattr(submit, "run_trainer", fail)
+        assert main(command) == code
+    assert not folder.path.exists()
+    assert main([*COMMAND, "seed=7"]) == 0  # another identity under the same name
+    monkeypatch.setattr(submit, "run_trainer", fail)
+    assert main([*command, "seed=7"]) == code
+    assert folder.config_file.exists()  # what was there before stays

@@ -114,6 +114,7 @@ def test_a_bad_row_is_named(tmp_path: Path, row: Any, message: str) -> None:
     ("line", "message"),
     [
         (b'{"messages": ', "line 2: is not JSON ("),
+        (b'{"messages"', "line 2: is not JSON (Expecting ':' delimiter, column 12)"),
         (b'{"text": "\xff"}', "line 2: is not UTF-8 (byte 11): save the file as UTF-8"),
         (b"[" * 100_000, "line 2: is not JSON that can be read (RecursionError"),
         (b"9" * 5000, "line 2: is not JSON that can be read (ValueError"),

@@ -113,6 +113,15 @@ def test_pickled_weights_are_refused_unless_asked_for(tmp_path: Path, store: Sto
     assert resolve(ModelConfig(id=str(folder), source="folder", allow_pickle=True), store).source == "folder"
 
 
+def test_a_hub_id_is_not_looked_for_in_the_present_folder(
+    tmp_path: Path, store: Store, no_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_folder(tmp_path / "own" / "mine", "model.safetensors")
+    monkeypatch.chdir(tmp_path)  # a job is in the run's code
+    with pytest.raises(ModelUnavailable, match="there is no folder own/mine"):
+        resolve(ModelConfig(id="own/mine"), store)
+
+
 def test_pickled_weights_beside_safe_ones_are_left_alone(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

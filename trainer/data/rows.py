@@ -113,7 +113,7 @@ def _values(path: Path) -> Iterator[tuple[str, Any]]:
                 )
                 return
             if raw.strip(_BLANK):
-                yield f" line {number}", _json(raw, first=number == 1)
+                yield f" line {number}", _json(raw.rstrip(b"\r\n"), first=number == 1)
 
 
 def _array(path: Path) -> Iterator[tuple[str, Any]]:

@@ -48,3 +48,19 @@ def attention_device(config: RunConfig) -> Iterator[Finding]:
         yield "model.attention", "model.attention=flash_attention_2 needs a CUDA device: use model.attention=sdpa"
     elif config.precision.compute == "fp32":
         yield "precision.compute", "model.attention=flash_attention_2 needs 16-bit formats: use precision.compute=bf16"
+
+
+@rule(
+    "model-unknown",
+    reads=("model.id", "model.architecture", "model.source"),
+    reason="nothing is fetched before submission is asked for, so the sizes of a hub model are not known to a plan",
+    warning=True,
+)
+def model_unknown(config: RunConfig) -> Iterator[Finding]:
+    model = config.model
+    if model.id and model.architecture is None and model.source in ("auto", "hub"):
+        yield (
+            "model.id",
+            f"{model.id} is not in the catalogue: its size is not known, and whether the hub has it shows when the run "
+            "is prepared. parallel=auto takes it to fit one device, and data.max_length is not checked",
+        )
