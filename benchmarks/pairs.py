@@ -35,36 +35,29 @@ class Row:
 HEADER = ["what", "ours", "alternative", "ours, s", "alternative, s", "ratio (median)", "spread"]
 
 
-def compare(
-    what: str,
-    ours: tuple[str, Callable[[int], float]],
-    alternatives: list[tuple[str, Callable[[int], float]]],
-    pairs: int = PAIRS,
-) -> list[Row]:
-    """Time ours and every alternative in turn, `pairs` times, after one unrecorded round; a row an alternative.
+Program = tuple[str, Callable[[int], dict[str, float]]]
+"""A program's name, and a function that runs it once for a round's number and returns seconds by what was measured."""
 
-    Each callable takes the round's number and returns seconds. The order within a round alternates, so that neither
-    side always runs on the warmer machine.
+
+def interleave(programs: list[Program], pairs: int = PAIRS) -> dict[str, list[dict[str, float]]]:
+    """Run all programs in turn, `pairs` times after one unrecorded round; the measurements of each, by name.
+
+    The order within a round alternates, so that no side always runs on the warmer machine.
     """
-    names = [ours[0], *(name for name, _ in alternatives)]
-    callables = [ours[1], *(function for _, function in alternatives)]
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name, _ in programs}
     for round_number in range(pairs + 1):
-        order = list(zip(names, callables, strict=True))
-        for name, function in order if round_number % 2 else reversed(order):
-            took = function(round_number)
+        for name, run in programs if round_number % 2 else reversed(programs):
+            seconds = run(round_number)
             if round_number:
-                seconds[name].append(took)
-            print(f"  {what}, round {round_number}: {name} {took:.3f} s", flush=True)
-    mine = seconds[ours[0]]
-    return [
-        Row(
-            what,
-            ours[0],
-            name,
-            tuple(a / b for a, b in zip(mine, seconds[name], strict=True)),
-            statistics.median(mine),
-            statistics.median(seconds[name]),
-        )
-        for name, _ in alternatives
-    ]
+                measured[name].append(seconds)
+            said = ", ".join(f"{what} {value:.3f} s" for what, value in seconds.items())
+            print(f"  round {round_number}: {name}: {said}", flush=True)
+    return measured
+
+
+def row(what: str, key: str, ours: str, alternative: str, measured: dict[str, list[dict[str, float]]]) -> Row:
+    """One line of the table from the measurements under `key`."""
+    mine = [seconds[key] for seconds in measured[ours]]
+    theirs = [seconds[key] for seconds in measured[alternative]]
+    ratios = tuple(a / b for a, b in zip(mine, theirs, strict=True))
+    return Row(what, ours, alternative, ratios, statistics.median(mine), statistics.median(theirs))

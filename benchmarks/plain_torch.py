@@ -37,8 +37,8 @@ def main() -> None:
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
     model.train()
-    data = load_from_disk(rows).select_columns(["input_ids", "labels"])
-    batches = iter(DataLoader(data, batch_size=micro, shuffle=True, collate_fn=collate, drop_last=True))
+    data = load_from_disk(rows)
+    batches = iter(DataLoader(data, batch_size=micro, collate_fn=collate, drop_last=True))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=2e-4)
     took = []

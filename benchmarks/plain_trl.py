@@ -44,7 +44,7 @@ def main() -> None:
         trainer = SFTTrainer(
             model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
             processing_class=AutoTokenizer.from_pretrained(folder),
-            train_dataset=load_from_disk(rows).select_columns(["input_ids", "labels"]),
+            train_dataset=load_from_disk(rows),
             peft_config=LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets),
             callbacks=[times],
             args=SFTConfig(
@@ -61,6 +61,7 @@ def main() -> None:
                 report_to=[],
                 disable_tqdm=True,
                 seed=42,
+                train_sampling_strategy="sequential",
             ),
         )
         trainer.train()

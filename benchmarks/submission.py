@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.pairs import PAIRS, Row, compare
+from benchmarks.pairs import PAIRS, Program, Row, interleave, row
 from tests.slurm.cluster import Cluster
 from tests.slurm.launching import Login
 from tests.tiny import tiny_llama, tiny_rows
 
+KEY, OURS = "command to job id", "python -m launcher"
 HYDRA_PACKAGES = ["hydra-core==1.3.8", "hydra-submitit-launcher==1.2.0", "submitit==1.5.4"]
 
 
@@ -26,33 +27,30 @@ def rows(pairs: int = PAIRS) -> list[Row]:
         tiny_rows(home / "rows.jsonl", 20, seed=1)
         login = Login(slurm, home, home / "store")
 
-        def ours(number: int) -> float:
+        def ours(number: int) -> dict[str, float]:
             start = time.perf_counter()
             login.submit(
                 "+model=hf", f"model.id={home / 'tiny'}", "data=file", f"data.path={home / 'rows.jsonl'}",
                 f"seed={number}", "site.prepare=run", "site.sbatch.hold=true",
             )  # fmt: skip
-            return time.perf_counter() - start
+            return {KEY: time.perf_counter() - start}
 
-        def bare(number: int) -> float:
+        def bare(number: int) -> dict[str, float]:
             script = home / "bare.sbatch"
             script.write_text(f"#!/bin/bash\n#SBATCH --hold --job-name=bare{number} --nodes=1\nsrun true\n")
             start = time.perf_counter()
             slurm.run(["sbatch", str(script)])
-            return time.perf_counter() - start
+            return {KEY: time.perf_counter() - start}
 
-        def hydra(number: int) -> float:
-            return until_queued(slurm, home, hydra_python, number)
+        def hydra(number: int) -> dict[str, float]:
+            return {KEY: until_queued(slurm, home, hydra_python, number)}
 
+        programs: list[Program] = [(OURS, ours), ("bare sbatch", bare), ("hydra-submitit-launcher", hydra)]
         try:
-            return compare(
-                "command to job id",
-                ("python -m launcher", ours),
-                [("bare sbatch", bare), ("hydra-submitit-launcher", hydra)],
-                pairs,
-            )
+            measured = interleave(programs, pairs)
         finally:
             slurm.run(["scancel", "--user", "root"])
+        return [row(KEY, KEY, OURS, name, measured) for name, _ in programs[1:]]
 
 
 def until_queued(slurm: Cluster, home: Path, python: Path, number: int) -> float:

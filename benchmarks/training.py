@@ -10,36 +10,33 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pairs import PAIRS, Row, compare
+from benchmarks.pairs import PAIRS, Row, interleave, row
 from conf.folder import RunFolder
 
 HERE = Path(__file__).parent
-MICRO, ACCUMULATION, STEPS, RANK, LENGTH = 2, 1, 10, 8, 128
+MICRO, ACCUMULATION, STEPS, RANK, LENGTH, SEED = 2, 1, 8, 8, 128, 42
 PHASES = ("imported", "rendezvoused", "model_loaded", "data_ready")
+
+
+STEP, START = "step of SmolLM2-135M, LoRA, CPU", "start to the end of the first step"
 
 
 def rows(pairs: int = PAIRS) -> tuple[list[Row], list[list[str]]]:
     """The rows of step time and of the start, and the table of phases (phase, median seconds, of the whole)."""
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name))
-        bench.train(0)
-        steps = compare(
-            "step of SmolLM2-135M, LoRA, CPU",
-            ("worker", bench.step_seconds),
+        bench.train("prepared")
+        bench.lay_out_rows()
+        measured = interleave(
             [
-                ("plain TRL", lambda _: bench.plain("plain_trl.py")["step_seconds"]),
-                ("plain PyTorch", lambda _: bench.plain("plain_torch.py")["step_seconds"]),
+                ("worker", bench.worker),
+                ("plain TRL", lambda _: bench.plain("plain_trl.py")),
+                ("plain PyTorch", lambda _: bench.plain("plain_torch.py")),
             ],
             pairs,
         )
-        bench.phases.clear()
-        starts = compare(
-            "start to the end of the first step",
-            ("worker", bench.start_seconds),
-            [("plain TRL", lambda _: bench.plain("plain_trl.py", steps=3)["to_first_step"])],
-            pairs,
-        )
-        return steps + starts, bench.phase_table()
+        table = [row(STEP, "step_seconds", "worker", name, measured) for name in ("plain TRL", "plain PyTorch")]
+        return [*table, row(START, "to_first_step", "worker", "plain TRL", measured)], bench.phase_table()
 
 
 class Bench:
@@ -47,40 +44,49 @@ class Bench:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.rows = home / "rows"
         self.phases: list[dict[str, float]] = []
         self.assets: dict[str, Any] = {}
 
-    def train(self, number: int, steps: int = STEPS) -> RunFolder:
-        """A run through the launcher; each number is a run of its own."""
+    def train(self, name: str) -> RunFolder:
+        """A run through the launcher; each name is a run of its own."""
         words = [
-            "+model=smollm2_135m", "+cluster=local", f"name=r{number}-{steps}", f"batch.micro={MICRO}",
-            f"batch.accumulation={ACCUMULATION}", f"method.max_steps={steps}", f"adapter.r={RANK}",
-            f"data.max_length={LENGTH}", "method.schedule=constant", "method.warmup=0", "evaluation.max_rows=0",
-            "checkpoint.interval=null", "tracking=none",
+            "+model=smollm2_135m", "+cluster=local", f"name={name}", f"batch.micro={MICRO}",
+            f"batch.accumulation={ACCUMULATION}", f"method.max_steps={STEPS}", f"adapter.r={RANK}",
+            f"data.max_length={LENGTH}", f"seed={SEED}", "method.schedule=constant", "method.warmup=0",
+            "evaluation.max_rows=0", "checkpoint.interval=null", "tracking=none",
         ]  # fmt: skip
         subprocess.run(
             [sys.executable, "-m", "launcher", *words], cwd=self.home, check=True, timeout=900, env=environment(),
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        folder = RunFolder(self.home / "runs" / f"r{number}-{steps}")
+        folder = RunFolder(self.home / "runs" / name)
         self.assets = folder.manifest()["assets"]
         return folder
 
-    def step_seconds(self, number: int) -> float:
-        """Median seconds of a step of the worker, without the first two."""
-        folder = self.train(100 + number)
-        return statistics.median([float(line["seconds"]) for line in folder.metrics() if "loss" in line][2:])
+    def lay_out_rows(self) -> None:
+        """Save the rows in the order in which the worker takes them, for the alternatives to read one after another."""
+        from datasets import load_from_disk
 
-    def start_seconds(self, number: int) -> float:
-        """Seconds from the worker's start to the end of its first step."""
-        folder = self.train(200 + number, steps=3)
+        from trainer.training import Order
+
+        rows = load_from_disk(str(Path(self.assets["data"]["path"]) / "train"))
+        taken = list(Order(len(rows), MICRO * ACCUMULATION * STEPS, SEED))
+        rows.select(taken).select_columns(["input_ids", "labels"]).save_to_disk(str(self.rows))
+
+    def worker(self, number: int) -> dict[str, float]:
+        """Median seconds of a step without the first two, and from the worker's start to the end of its first step."""
+        folder = self.train(f"round-{number}")
         events = {line["event"]: line for line in folder.events()}
-        first = next(line for line in folder.metrics() if "loss" in line)
+        steps = [line for line in folder.metrics() if "loss" in line]
         phases = {phase: float(events[phase]["seconds"]) for phase in PHASES}
         began = datetime.fromisoformat(events["imported"]["t"]).timestamp() - phases["imported"]
-        whole = datetime.fromisoformat(first["t"]).timestamp() - began
-        self.phases.append(phases | {"first step": float(first["seconds"]), "whole": whole})
-        return whole
+        whole = datetime.fromisoformat(steps[0]["t"]).timestamp() - began
+        self.phases.append(phases | {"first step": float(steps[0]["seconds"]), "whole": whole})
+        return {
+            "step_seconds": statistics.median(float(line["seconds"]) for line in steps[2:]),
+            "to_first_step": whole,
+        }
 
     def phase_table(self) -> list[list[str]]:
         """Rows of phase, median seconds, share of the whole start."""
@@ -91,10 +97,10 @@ class Bench:
             table.append([name, f"{seconds:.2f}", f"{seconds / whole:.0%}"])
         return table
 
-    def plain(self, script: str, steps: int = STEPS) -> dict[str, float]:
+    def plain(self, script: str) -> dict[str, float]:
         """What an alternative's script printed."""
-        arguments = [self.assets["model"]["path"], str(Path(self.assets["data"]["path"]) / "train")]
-        numbers = [str(number) for number in (MICRO, ACCUMULATION, steps, RANK)]
+        arguments = [self.assets["model"]["path"], str(self.rows)]
+        numbers = [str(number) for number in (MICRO, ACCUMULATION, STEPS, RANK)]
         done = subprocess.run(
             [sys.executable, str(HERE / script), *arguments, *numbers], cwd=self.home, check=True, timeout=900,
             capture_output=True, text=True, env=environment(),

@@ -114,7 +114,12 @@ def _batch(config: RunConfig) -> None:
 
 
 def preferred_micro(config: RunConfig) -> int:
-    """Micro batch where nothing is said: small for large models, since no memory estimate stands behind it yet."""
+    """Micro batch where nothing is said.
+
+    Small for large models, since no memory estimate stands behind it yet; 1 on a CPU, which computes padding at the
+    price of rows."""
+    if config.gpu.device == "cpu":
+        return 1
     parameters = config.model.parameters or 10**10
     return 1 if parameters >= 10**10 else 2 if parameters >= 10**9 else 4
 

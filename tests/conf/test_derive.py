@@ -15,7 +15,8 @@ def config(**groups: object) -> RunConfig:
 
 
 def batch(world: int, **given: int) -> tuple[int | None, int | None, int | None]:
-    made = derive(config(cluster={"nodes": world}, batch=given, model={"parameters": 10**8})).batch
+    gpu = {"device": "cuda", "memory_gib": 80}
+    made = derive(config(cluster={"nodes": world}, batch=given, model={"parameters": 10**8}, gpu=gpu)).batch
     return made.global_, made.micro, made.accumulation
 
 
@@ -47,8 +48,10 @@ def test_what_does_not_divide_stays_open_for_the_rule(given: dict[str, int]) -> 
 
 
 def test_large_models_begin_with_small_batches() -> None:
-    micro = [derive(config(model={"parameters": size})).batch.micro for size in (10**8, 10**9, 10**10)]
+    gpu = {"device": "cuda", "memory_gib": 80}
+    micro = [derive(config(model={"parameters": size}, gpu=gpu)).batch.micro for size in (10**8, 10**9, 10**10)]
     assert micro == [4, 2, 1]
+    assert derive(config(model={"parameters": 10**8})).batch.micro == 1
 
 
 @pytest.mark.parametrize(

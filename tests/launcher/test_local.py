@@ -39,7 +39,10 @@ if how == "complete":
 sys.exit(0 if how == "complete" else 4)
 """
 DRIVER = """
-import sys
+import signal, sys
+# Tests may run under nohup or in the background, where these are ignored from birth.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from launcher import local
 from tests.launcher.folders import config
 from conf.folder import RunFolder
