@@ -76,6 +76,8 @@ def make_run(
     }
     for group, fields in groups.items():
         values[group] = {**values.get(group, {}), **fields} if isinstance(fields, Mapping) else fields
+    # As it is, not scaled to the tiny model's width.
+    values["method"].setdefault("learning_rate", values["adapter"]["learning_rate"])
     config = derive(RunConfig.model_validate(values))
     folder = RunFolder(root / name)
     folder.attempts.mkdir(parents=True)
