@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from conf.folder import RunFolder
 
 HERE = Path(__file__).parent
 MICRO, ACCUMULATION, STEPS, RANK, LENGTH, SEED = 2, 1, 8, 8, 128, 42
+PREPARED = "prepared"
 PHASES = ("imported", "rendezvoused", "model_loaded", "data_ready")
 
 
@@ -25,7 +27,7 @@ def rows(pairs: int = PAIRS) -> tuple[list[Row], list[list[str]]]:
     """The rows of step time and of the start, and the table of phases (phase, median seconds, of the whole)."""
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name))
-        bench.train("prepared")
+        bench.prepare()
         bench.lay_out_rows()
         measured = interleave(
             [
@@ -48,10 +50,10 @@ class Bench:
         self.phases: list[dict[str, float]] = []
         self.assets: dict[str, Any] = {}
 
-    def train(self, name: str) -> RunFolder:
-        """A run through the launcher; each name is a run of its own."""
+    def prepare(self) -> None:
+        """A run through the launcher, whose frozen folder and assets the others start from."""
         words = [
-            "+model=smollm2_135m", "+cluster=local", f"name={name}", f"batch.micro={MICRO}",
+            "+model=smollm2_135m", "+cluster=local", f"name={PREPARED}", f"batch.micro={MICRO}",
             f"batch.accumulation={ACCUMULATION}", f"method.max_steps={STEPS}", f"adapter.r={RANK}",
             f"data.max_length={LENGTH}", f"seed={SEED}", "method.schedule=constant", "method.warmup=0",
             "evaluation.max_rows=0", "checkpoint.interval=null", "tracking=none",
@@ -60,9 +62,7 @@ class Bench:
             [sys.executable, "-m", "launcher", *words], cwd=self.home, check=True, timeout=900, env=environment(),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        folder = RunFolder(self.home / "runs" / name)
-        self.assets = folder.manifest()["assets"]
-        return folder
+        self.assets = RunFolder(self.home / "runs" / PREPARED).manifest()["assets"]
 
     def lay_out_rows(self) -> None:
         """Save the rows in the order in which the worker takes them, for the alternatives to read one after another."""
@@ -75,8 +75,20 @@ class Bench:
         rows.select(taken).select_columns(["input_ids", "labels"]).save_to_disk(str(self.rows))
 
     def worker(self, number: int) -> dict[str, float]:
-        """Median seconds of a step without the first two, and from the worker's start to the end of its first step."""
-        folder = self.train(f"round-{number}")
+        """Median seconds of a step without the first two, and from the worker's start to the end of its first step.
+
+        The worker runs as its agent starts it, without launcher and agent beside it: the alternatives have none."""
+        folder = RunFolder(self.home / "runs" / f"round-{number}")
+        left = shutil.ignore_patterns("checkpoints", "adapter", "attempts", "result.json", "*.jsonl", ".*")
+        shutil.copytree(self.home / "runs" / PREPARED, folder.path, symlinks=True, ignore=left)
+        folder.attempt_folder(1).mkdir(parents=True)
+        folder.checkpoints.mkdir()
+        world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1", "SLURMWRIGHT_ATTEMPT": "1"}
+        places = {"PYTHONPATH": str(folder.code), "PYTHONSAFEPATH": "1"}
+        subprocess.run(
+            [sys.executable, "-m", "trainer", "worker", str(folder.path)], cwd=folder.code, check=True, timeout=900,
+            env=environment() | world | places, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         events = {line["event"]: line for line in folder.events()}
         steps = [line for line in folder.metrics() if "loss" in line]
         phases = {phase: float(events[phase]["seconds"]) for phase in PHASES}
