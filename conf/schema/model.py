@@ -1,8 +1,8 @@
 """Group `model`: which weights, where they come from, and the facts of their architecture."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from conf.schema.base import SHORT_NAME, Group, operational
 
@@ -18,7 +18,7 @@ class WheelSource(Group):
 
 Family = Literal[
     "llama", "mistral", "mixtral", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe",
-    "phi", "phi3", "phimoe", "deepseek_v2", "deepseek_v3", "starcoder2", "granite", "olmo2",
+    "phi", "phi3", "phimoe", "deepseek_v2", "deepseek_v3", "starcoder2", "granite", "granitemoe", "olmo2",
 ]  # fmt: skip
 """Decoders whose tensors are known: `model_type` in config.json."""
 
@@ -92,6 +92,14 @@ class Architecture(Group):
     rope_scaling: RopeScaling | None = None
     """Stretching of the rotary positions; None: none."""
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        """No size can be computed of latent attention that is half described, so that no rule could judge it."""
+        latent = (self.qk_nope_head_dim, self.qk_rope_head_dim, self.v_head_dim)
+        if self.kv_lora_rank is not None and None in latent:
+            raise ValueError("kv_lora_rank needs qk_nope_head_dim, qk_rope_head_dim and v_head_dim beside it")
+        return self
+
 
 class Published(Group):
     """What the publisher says of the model's size, and where."""
@@ -102,6 +110,18 @@ class Published(Group):
     """Public page that this number and the entry's other facts come from."""
     unverified: bool = False
     """True where some of the entry's facts could not be checked against a source."""
+
+
+class RopeOverride(Group):
+    """Rotary positions that take the place of the model's own; what is None stays as it is."""
+
+    type: Literal["linear", "dynamic", "yarn"] | None = None
+    """Kind of stretching. linear: positions divided by the factor (Chen et al. 2023, arXiv:2306.15595). dynamic: by
+    the length at hand. yarn: by frequency (Peng et al. 2023, arXiv:2309.00071). None: the model's own."""
+    factor: float | None = Field(None, gt=1.0)
+    """How many times the model's context is stretched; needed with rope.type."""
+    theta: PositiveFloat | None = None
+    """Base of the rotary positions; None is the model's own."""
 
 
 class ModelConfig(Group):
@@ -117,10 +137,27 @@ class ModelConfig(Group):
     """Where weights come from. auto: a folder that exists, else the hub (one try), else the wheel if one is named."""
     wheel: WheelSource | None = operational(None)
     """A package that carries the weights, for places where only a package index is reachable."""
+    random_weights: bool = False
+    """Begin with random weights, drawn from `seed`, in place of the published ones: pretraining from scratch. Needs
+    adapter=full; the published weights are fetched all the same."""
+    tokenizer: str | None = None
+    """Hub id or folder of another tokenizer; None is the model's own."""
+    special_tokens: dict[str, str] = Field(default_factory=dict)
+    """Tokens with a role, as `{pad_token: "<|pad|>"}`: bos_token, eos_token, pad_token, unk_token. Those that the
+    tokenizer does not know are added."""
+    added_tokens: list[str] = Field(default_factory=list)
+    """Tokens added to the vocabulary; the embedding grows where it has no row for them."""
     chat_template: str = "tokenizer"
-    """`tokenizer`: the model's own chat template; otherwise a Jinja template's text."""
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = operational("auto")
+    """`tokenizer`: the model's own chat template; otherwise the name of a shipped one (conf/chat_templates/, as
+    `chatml`), or a Jinja template's text."""
+    has_chat_template: bool = operational(True)
+    """Whether the model's own tokenizer brings a chat template; that of a base model often does not."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"] = (
+        operational("auto")
+    )
     """Attention kernel. auto: flash_attention_2 on a GPU that has the package, else sdpa."""
+    rope: RopeOverride = Field(default_factory=RopeOverride)
+    """Rotary positions other than the model's own, for longer contexts."""
     trust_remote_code: bool = False
     """Run Python code that comes with the weights. Off unless asked for."""
     allow_pickle: bool = False
