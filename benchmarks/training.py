@@ -68,7 +68,7 @@ class Bench:
         """Save the rows in the order in which the worker takes them, for the alternatives to read one after another."""
         from datasets import load_from_disk
 
-        from trainer.training import Order
+        from trainer.order import Order
 
         rows = load_from_disk(str(Path(self.assets["data"]["path"]) / "train"))
         taken = list(Order(len(rows), MICRO * ACCUMULATION * STEPS, SEED))

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from conf.folder import RunFolder
 from conf.schema.run import RunConfig
+from trainer.data.tokenizer import load_tokenizer, tokenizer_of
 from trainer.errors import PreparationError
 from trainer.failure import WorkerError
 from trainer.quiet import no_progress_bars, quieten
@@ -28,7 +29,8 @@ def main(argv: list[str]) -> int:
             os.environ[name] = "1"
         quieten()
         no_progress_bars()
-        speaker = Speaker(weights, adapter, _here(config), options.max_new_tokens, quiet=options.json)
+        words = tokenizer_of(folder.manifest().get("assets", {}), weights) if options.base else adapter or weights
+        speaker = Speaker(weights, adapter, words, _here(config), options.max_new_tokens, quiet=options.json)
         turns = []
         for prompt in [options.prompt] if options.prompt is not None else _lines():
             turns.append({"prompt": prompt, "answer": speaker.answer(prompt)})
@@ -44,30 +46,35 @@ def what_to_load(folder: RunFolder, config: RunConfig, base: bool) -> tuple[Path
     """Folder of the weights and folder of the adapter (None: no adapter), or, with `base`, of the untrained model.
 
     Raises WorkerError while the run has not come to its end."""
-    full = config.adapter.kind == "full"
-    artefact = folder.model if full else folder.adapter
+    whole = not config.adapter.is_peft
+    artefact = folder.model if whole else folder.adapter
     store = Path(folder.manifest().get("assets", {}).get("model", {}).get("path", folder.path / "no-assets"))
     if not base and not artefact.is_dir():
         status = folder.result().get("status", "not finished")
         raise WorkerError(f"run {folder.id} is {status} and has no {artefact.name} yet: see python -m launcher status")
-    if (base or not full) and not store.is_dir():
+    if (base or not whole) and not store.is_dir():
         raise WorkerError(
             f"the base weights of {folder.id} are not in the store: run python -m trainer prepare {folder.path}"
         )
     if base:
         return store, None
-    return (artefact, None) if full else (store, artefact)
+    return (artefact, None) if whole else (store, artefact)
 
 
 class Speaker:
     """A model in a conversation. Greedy, so that the same words get the same answer."""
 
-    def __init__(self, weights: Path, adapter: Path | None, config: RunConfig, most: int, quiet: bool) -> None:
-        from trainer import model
-        from trainer.data.tokenizer import load_tokenizer
+    def __init__(
+        self, weights: Path, adapter: Path | None, words: Path, config: RunConfig, most: int, quiet: bool
+    ) -> None:
+        """`words` is the folder of the tokenizer."""
+        from trainer import model, vocabulary
 
-        self.tokenizer = load_tokenizer(adapter or weights, config.model)
+        if adapter is not None:
+            config = model.base_of_artefact(config)
+        self.tokenizer = load_tokenizer(words, config.model)
         self.model = model.load_model(weights, config)
+        vocabulary.grow(self.model, len(self.tokenizer))
         if adapter is not None:
             from peft import PeftModel
 

@@ -1,4 +1,4 @@
-"""How a model is laid over workers: what ddp, fsdp2, zero2 and zero3 mean to the libraries, and proof that they ran."""
+"""How a model is laid over workers: what each layout means to the libraries, and proof that it ran."""
 
 import os
 import sys
@@ -6,6 +6,9 @@ from typing import Any
 
 from conf.schema.run import RunConfig
 from trainer.failure import WorkerError
+
+ZERO = {"zero1": 1, "zero2": 2, "zero3": 3}
+"""Layouts that are DeepSpeed's, and its numbers for them (Rajbhandari et al. 2020, arXiv:1910.02054)."""
 
 
 def is_distributed(config: RunConfig, world: int) -> bool:
@@ -27,7 +30,7 @@ def prepare_environment(config: RunConfig, world: int) -> None:
         # With these transformers reads the weights in one process of a node alone; accelerate would set them too late.
         environment["ACCELERATE_USE_FSDP"] = "true"
         environment["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "true"
-    if config.parallel.strategy in ("zero2", "zero3"):
+    if config.parallel.strategy in ZERO:
         # DeepSpeed compiles an extension with ninja, which lies beside the interpreter, activated or not.
         environment["PATH"] = os.path.dirname(sys.executable) + os.pathsep + environment.get("PATH", os.defpath)
     local_world = int(environment.get("LOCAL_WORLD_SIZE", "1"))
@@ -41,33 +44,50 @@ def fsdp_arguments(config: RunConfig) -> dict[str, Any]:
     State is saved sharded, of a LoRA run its adapter alone. Full-precision weights are read by one process of a node
     and broadcast; quantised ones cannot be, so that every process reads them.
     """
-    return {
+    found: dict[str, Any] = {
         "version": 2,
         "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "reshard_after_forward": True,
+        "reshard_after_forward": config.parallel.reshard,
         "state_dict_type": "SHARDED_STATE_DICT",
         "cpu_ram_efficient_loading": config.adapter.bits is None,
         # accelerate's own recomputation forgets the state of dropout; transformers' does not.
         "activation_checkpointing": False,
     }
+    if config.parallel.offload == "parameters":
+        if config.gpu.device == "cpu":
+            raise WorkerError(
+                "parallel.offload=parameters with parallel=fsdp2 moves weights from a GPU to host memory, and there is "
+                "no GPU: use parallel.offload=none"
+            )
+        found["cpu_offload"] = True
+    return found
 
 
 def deepspeed_arguments(config: RunConfig) -> dict[str, Any]:
-    """DeepSpeed's config for zero2 and zero3, in numbers, never "auto".
+    """DeepSpeed's config for zero1, zero2 and zero3, in numbers, never "auto".
 
     `train_batch_size` is left out: DeepSpeed computes it, and ZeRO-3's loading of a model dies of an "auto" there.
+    What is offloaded is stepped on the CPU by the run's own optimiser, not by DeepSpeed's, which has to be compiled on
+    the node.
     """
-    stage = 3 if config.parallel.strategy == "zero3" else 2
+    stage = ZERO[config.parallel.strategy]
     zero: dict[str, Any] = {"stage": stage, "overlap_comm": config.gpu.device == "cuda", "contiguous_gradients": True}
     if stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
+    host = {"device": "cpu", "pin_memory": config.gpu.device == "cuda"}
+    if config.parallel.offload != "none":
+        zero["offload_optimizer"] = host
+    if config.parallel.offload == "parameters":
+        zero["offload_param"] = host
     return {
         "train_micro_batch_size_per_gpu": config.batch.micro,
         "gradient_accumulation_steps": config.batch.accumulation,
         "gradient_clipping": config.method.max_grad_norm,
         "bf16": {"enabled": config.precision.compute == "bf16"},
+        "fp16": {"enabled": config.precision.compute == "fp16"},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
 
@@ -92,8 +112,14 @@ def check_layout(strategy: str, world: int, model: Any, optimizer: Any) -> None:
     """Raise WorkerError unless the model, as it will train, is laid over `world` workers as `strategy` says.
 
     `model` is what the training loop calls, `optimizer` what it steps."""
-    check = {"ddp": _whole_copies, "fsdp2": _dtensors, "zero2": _zero2, "zero3": _zero3}[strategy]
-    problem = check(world, model, optimizer)
+    # torch.compile wraps what it compiles.
+    model = getattr(model, "_orig_mod", model)
+    if strategy == "zero3":
+        problem = _zero3(world, model, optimizer)
+    elif strategy in ZERO:
+        problem = _zero12(ZERO[strategy], world, model)
+    else:
+        problem = (_dtensors if strategy == "fsdp2" else _whole_copies)(world, model, optimizer)
     if problem is not None:
         raise WorkerError(
             f"parallel={strategy} was asked for, but {problem}: nothing was trained. Use parallel=ddp, or report this"
@@ -123,8 +149,8 @@ def _dtensors(world: int, model: Any, optimizer: Any) -> str | None:
     return None
 
 
-def _zero2(world: int, model: Any, optimizer: Any) -> str | None:
-    problem = _stage(2, model)
+def _zero12(stage: int, world: int, model: Any) -> str | None:
+    problem = _stage(stage, model)
     if problem is not None:
         return problem
     total = sum(value.numel() for value in model.module.parameters() if value.requires_grad)

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: events.jsonl, metrics.jsonl, TensorBoard, and lines in the log. Rank 0 alone."""
+"""What a run tells while it trains: events.jsonl, metrics.jsonl, curves, and lines in the log. Rank 0 alone."""
 
 import logging
 import math
@@ -6,6 +6,8 @@ import time
 from typing import Any
 
 from conf.folder import Event, RunFolder, append_line, now
+from conf.schema.run import RunConfig
+from trainer import tracking
 
 STEP_EVENT_SECONDS = 30.0
 """Least time between two `step` events, which show that the run is alive."""
@@ -16,14 +18,16 @@ log = logging.getLogger("trainer")
 
 
 class Recorder:
-    """Writes the run's records on rank 0; on other ranks every method does nothing."""
+    """Writes the run's records on rank 0; on other ranks every method does nothing.
 
-    def __init__(self, folder: RunFolder, attempt: int, rank: int, tensorboard: bool) -> None:
+    With `tracked`, the run's config, curves go to the place that it names, too."""
+
+    def __init__(self, folder: RunFolder, attempt: int, rank: int, tracked: RunConfig | None = None) -> None:
         self.folder = folder
         self.attempt = attempt
         self.writes = rank == 0
-        self.wants_tensorboard = tensorboard and self.writes
-        self.board: Any = None
+        self.tracked = tracked if self.writes else None
+        self.tracker: tracking.Tracker | None = None
         self.total_steps = 0
         self._tokens = 0
         self._seconds = 0.0
@@ -40,8 +44,8 @@ class Recorder:
     def begin(self, total_steps: int, step: int) -> None:
         """Training starts at `step` of `total_steps`."""
         self.total_steps = total_steps
-        if self.wants_tensorboard:
-            self.board = _open_board(self.folder, self.attempt, step)
+        if self.tracked is not None:
+            self.tracker = tracking.start(self.tracked, self.folder, self.attempt, step)
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -76,8 +80,8 @@ class Recorder:
         if not self.writes:
             return
         append_line(self.folder.metrics_file, line)
-        self._scalars(step, {"train/loss": loss, "train/learning_rate": learning_rate, "train/grad_norm": grad_norm})
-        self._scalars(step, {"speed/tokens_per_second": tokens / max(seconds, 1e-9)})
+        curves = {"train/loss": loss, "train/learning_rate": learning_rate, "train/grad_norm": grad_norm}
+        self._scalars(step, curves | {"speed/tokens_per_second": tokens / max(seconds, 1e-9)})
         if time.perf_counter() - self._last_line > LOG_SECONDS or step == self.total_steps:
             self._last_line = time.perf_counter()
             log.info("step %d/%d  loss %.4f  %.2f s a step", step, self.total_steps, loss, seconds)
@@ -93,25 +97,15 @@ class Recorder:
 
     def close(self) -> None:
         """Flush what is held back."""
-        if self.board is not None:
-            self.board.close()
-            self.board = None
+        if self.tracker is not None:
+            self.tracker.close()
+            self.tracker = None
 
     def _scalars(self, step: int, values: dict[str, float | None]) -> None:
-        if self.board is not None:
-            for name, value in values.items():
-                if value is not None:
-                    self.board.add_scalar(name, value, step)
+        if self.tracker is not None:
+            self.tracker.scalars(step, {name: value for name, value in values.items() if value is not None})
 
 
 def _finite(value: float | None) -> float | None:
     """JSON has no word for inf and nan."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def _open_board(folder: RunFolder, attempt: int, step: int) -> Any:
-    """One event file an attempt; what a killed attempt has written past `step` is hidden from the curves."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer: Any = SummaryWriter(str(folder.tensorboard), purge_step=step + 1, filename_suffix=f".{attempt:04d}")
-    return writer

@@ -1,135 +1,25 @@
-"""The one file that knows TRL and transformers' Trainer: their arguments, and the few places where a run differs."""
+"""TRL's trainer, and the few places where a run differs from it. Its arguments are in `trainer/arguments.py`."""
 
-import inspect
-import math
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback, set_seed
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
 from conf.folder import RunFolder
+from conf.schema.optimizers import FACTS
 from conf.schema.run import RunConfig
-from trainer import checkpoint, parallel
+from trainer import checkpoint, optimizers, parallel, schedules
+from trainer.adapters import Tuned, parameter_groups
 from trainer.boundary import Boundary
+from trainer.order import Order
 from trainer.recording import Recorder
-
-OPTIMIZERS = {"adamw": "adamw_torch", "adamw_fused": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}
-SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-
-
-def total_steps(config: RunConfig, sequences: int) -> int:
-    """Optimizer steps of the run over `sequences` training sequences (after packing).
-
-    Passes follow each other without a gap: a global batch may hold the end of one and the start of the next, so that
-    every step has all its sequences. Only the last step is filled up, from one pass more."""
-    if config.method.max_steps is not None:
-        return config.method.max_steps
-    assert config.method.epochs is not None and config.batch.global_ is not None
-    return max(1, math.ceil(config.method.epochs * sequences / config.batch.global_))
-
-
-def arguments(config: RunConfig, folder: RunFolder, steps: int, evaluate: bool, resume: bool) -> dict[str, Any]:
-    """Arguments of TRL's SFTConfig. The forms for GPUs have not yet been run on a GPU.
-
-    Raises TypeError where the installed TRL does not know one. What TRL switches on by itself (bf16, recomputation of
-    activations, its own cutting and packing of rows) is always said."""
-    strategy = config.parallel.strategy
-    warmup = config.method.warmup
-    recompute = bool(config.method.gradient_checkpointing)
-    found: dict[str, Any] = {
-        "output_dir": str(folder.checkpoints),
-        "seed": config.seed,
-        "use_cpu": config.gpu.device == "cpu",
-        # Rows: prepared, labelled and packed before; TRL puts them into batches and no more.
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-        "max_length": config.data.max_length,
-        "packing": config.data.packing,
-        "packing_strategy": "bfd",
-        "padding_free": False,
-        "pad_to_multiple_of": None,
-        "shuffle_dataset": False,
-        "completion_only_loss": False,
-        "assistant_only_loss": False,
-        "accelerator_config": {"split_batches": False, "dispatch_batches": False, "even_batches": True},
-        "dataloader_num_workers": 0,
-        "dataloader_pin_memory": config.gpu.device == "cuda",
-        # Steps.
-        "per_device_train_batch_size": config.batch.micro,
-        "per_device_eval_batch_size": config.batch.micro,
-        "gradient_accumulation_steps": config.batch.accumulation,
-        "max_steps": steps,
-        "average_tokens_across_devices": True,
-        "loss_type": "nll",
-        # Optimiser.
-        "optim": OPTIMIZERS[config.method.optimizer],
-        "learning_rate": config.method.learning_rate,
-        "lr_scheduler_type": SCHEDULES[config.method.schedule],
-        "warmup_steps": warmup if warmup < 1 else round(warmup),
-        "weight_decay": config.adapter.weight_decay,
-        "max_grad_norm": config.method.max_grad_norm,
-        # Numbers and memory.
-        "bf16": config.precision.compute == "bf16",
-        "fp16": False,
-        "use_cache": False,
-        "activation_checkpointing": recompute,
-        # DeepSpeed's ZeRO-3 with PEFT recomputes correctly in the reentrant way alone (deepspeedai/DeepSpeed#8130).
-        "activation_checkpointing_kwargs": {"use_reentrant": strategy == "zero3" and config.adapter.kind == "lora"},
-        # When.
-        "logging_strategy": "steps",
-        "logging_steps": config.tracking.interval,
-        "logging_nan_inf_filter": False,
-        "eval_strategy": "steps" if evaluate else "no",
-        "eval_steps": config.evaluation.interval or steps,
-        "eval_on_start": evaluate and not resume,
-        "save_strategy": "steps",
-        "save_steps": config.checkpoint.interval or steps,
-        # Reports are ours.
-        "report_to": "none",
-        "disable_tqdm": True,
-        "ddp_find_unused_parameters": False,
-        "trust_remote_code": config.model.trust_remote_code,
-    }
-    if strategy == "fsdp2":
-        found |= {"fsdp": True, "fsdp_config": parallel.fsdp_arguments(config)}
-    if strategy in ("zero2", "zero3"):
-        found["deepspeed"] = parallel.deepspeed_arguments(config)
-    inspect.signature(SFTConfig).bind(**found)
-    return found
-
-
-def settle(found: dict[str, Any]) -> Any:
-    """TRL's SFTConfig of `arguments`."""
-    return SFTConfig(**found)
-
-
-class Order(Sampler[int]):
-    """Row numbers for a whole run: passes over all rows, each in its own order, without a gap between them.
-
-    It depends on the seed alone, so that step k has the same rows for any number of workers, micro batch and
-    accumulation, in a run that was interrupted and in one that was not."""
-
-    def __init__(self, rows: int, length: int, seed: int) -> None:
-        self.rows = rows
-        self.length = length
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        left, number = self.length, 0
-        while left > 0:
-            dice = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-            rows = torch.randperm(self.rows, generator=dice)[:left].tolist()
-            yield from rows
-            left -= len(rows)
-            number += 1
+from trainer.stopping import EarlyStopping
 
 
 class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
@@ -137,22 +27,32 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
 
     is_fsdp_enabled: bool
     control: Any
+    optimizer: Any
+    lr_scheduler: Any
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, recorder: Recorder, boundary: Boundary, **trl: Any
+        self, config: RunConfig, folder: RunFolder, recorder: Recorder, boundary: Boundary, tuned: Tuned, **trl: Any
     ) -> None:
         self.run = config
+        self.tuned = tuned
         self.folder = folder
         self.recorder = recorder
         self.boundary = boundary
         self.step_tokens = 0
-        super().__init__(**trl)
+        # TRL rounds trained values beside quantised ones to bf16.
+        kept = {} if config.adapter.bits is None else tuned.trained()
+        super().__init__(model=tuned.model, **trl)
+        tuned.restore(kept)
         self.remove_callback(PrinterCallback)
         self.add_callback(_Steps(self))
-        if config.precision.compute == "fp32":
-            # TRL trains adapters of quantised models in bf16, whatever was asked for.
+        self.early_stopping: EarlyStopping | None = None
+        if config.method.early_stopping is not None:
+            self.early_stopping = EarlyStopping(config.method.early_stopping)
+            self.add_callback(self.early_stopping)
+        if config.adapter.is_peft and config.parallel.strategy not in parallel.ZERO:
+            # Modules saved beside an adapter are copies in the format of frozen weights, which loses small steps.
             for parameter in self.model.parameters():
-                if parameter.requires_grad and parameter.dtype == torch.bfloat16:
+                if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
                     parameter.data = parameter.data.float()
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -165,10 +65,39 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
             parallel.use_fsdp_on_cpu(self.accelerator, plugin)
             self.is_fsdp_enabled = True
 
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The optimiser that the run asks for, over its parameter groups."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            groups = parameter_groups(model, self.run)
+            if groups is None:
+                decayed = self.get_decay_parameter_names(model)
+                groups = optimizers.plain_groups(model, decayed, self.run.adapter.weight_decay)
+            self.optimizer = optimizers.build(self.run, model, groups, self.args.max_steps)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The schedule that the run asks for."""
+        if self.lr_scheduler is None:
+            method = self.run.method
+            scheduled = FACTS[method.optimizer].scheduled
+            self.lr_scheduler = schedules.build(method, optimizer or self.optimizer, num_training_steps, scheduled)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """TRL's loss, and in training what the adapter adds to that of a step."""
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        if not self.model.training or self.tuned.ranks is None:
+            return loss
+        return loss + self.tuned.penalty() / self.current_gradient_accumulation_steps
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Order:
+        batch, order = self.run.batch.global_, self.run.data.order
+        assert batch is not None
+        lengths = row_lengths(self.train_dataset) if order == "length" else []
         rows = len(self.train_dataset)
-        assert self.run.batch.global_ is not None
-        return Order(rows, self.args.max_steps * self.run.batch.global_, self.run.seed)
+        return Order(rows, self.args.max_steps * batch, self.run.seed, order, lengths, batch)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
         """The micro batches of one step; their tokens are counted."""
@@ -177,10 +106,18 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         return samples, items
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Mean loss over the trained tokens of all held-out rows, whatever the batches are. Draws no random number."""
+        """Mean negative log-likelihood of the trained tokens of all held-out rows, whatever the batches and the
+        training loss are. Draws no random number."""
+        with optimizers.averaged(self.optimizer, self.model):
+            eval_loss = self._held_out_loss()
+        self.recorder.evaluated(self.state.global_step, eval_loss)
+        found = {"eval_loss": eval_loss}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    def _held_out_loss(self) -> float:
         rows = self._remove_unused_columns(self.eval_dataset, description="Evaluation")
-        world, rank, size = self.args.world_size, self.args.process_index, self.run.batch.micro
-        assert size is not None
+        world, rank, size = self.args.world_size, self.args.process_index, self.args.per_device_eval_batch_size
         starts = range(0, len(rows), size)
         self.model.eval()
         sums = torch.zeros(2, dtype=torch.float64)
@@ -190,18 +127,22 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
             start = starts[number] if number < len(starts) else 0
             batch = self.data_collator([rows[row] for row in range(start, min(start + size, len(rows)))])
             tokens = int((batch["labels"][:, 1:] != -100).sum())
-            with torch.no_grad(), self.compute_loss_context_manager():
+            with torch.no_grad(), self.compute_loss_context_manager(), self._plain_loss():
                 loss = self.compute_loss(self.model, self._prepare_inputs(batch))
             if number < len(starts):
                 sums += torch.tensor([float(loss) * tokens, tokens], dtype=torch.float64)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
-        eval_loss = float(sums[0] / sums[1].clamp(min=1))
         self._metrics["eval"].clear()
-        self.recorder.evaluated(self.state.global_step, eval_loss)
-        found = {"eval_loss": eval_loss}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-        return found
+        return float(sums[0] / sums[1].clamp(min=1))
+
+    @contextmanager
+    def _plain_loss(self) -> Iterator[None]:
+        trained_on, self.args.loss_type = self.args.loss_type, "nll"
+        try:
+            yield
+        finally:
+            self.args.loss_type = trained_on
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
@@ -211,9 +152,11 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         try:
             # Past TRL's own override, which only adds a model card.
             self.args.output_dir = str(partial)
-            super(SFTTrainer, self)._save_checkpoint(model, trial)
+            with self.tuned.for_checkpoint():
+                super(SFTTrainer, self)._save_checkpoint(model, trial)
             wait_for_all()
             if self.args.should_save:
+                self.tuned.save(partial / f"checkpoint-{step}")
                 strategy, world = self.run.parallel.strategy, self.args.world_size
                 checkpoint.write_layout(partial / f"checkpoint-{step}", strategy, world)
                 final = checkpoint.commit(partial / f"checkpoint-{step}", self.folder.checkpoints, step)
@@ -229,33 +172,42 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
             self.args.output_dir = str(self.folder.checkpoints)
             self.recorder.restart_clock()
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.tuned.load(Path(resume_from_checkpoint))
+
     def save_artefact(self, final: Path) -> None:
         """Write the adapter (PEFT layout) or the model (Transformers layout), whole, with the tokenizer. All ranks."""
         partial = final.with_name(f".partial-{final.name}")
         if self.args.should_save:
             shutil.rmtree(partial, ignore_errors=True)
         wait_for_all()
+        with optimizers.averaged(self.optimizer, self.model):
+            self._write(partial)
+        wait_for_all()
+        if self.args.should_save:
+            # A pickle of paths and options, of no use to anybody.
+            (partial / "training_args.bin").unlink(missing_ok=True)
+            self.tuned.finish(partial)
+            checkpoint.replace_folder(partial, final)
+        wait_for_all()
+
+    def _write(self, partial: Path) -> None:
         if self.is_fsdp_enabled:
             self._save(str(partial), state_dict=self._gathered())
         elif self.run.parallel.strategy == "zero3":
             self.save_model(str(partial), _internal_call=True)
         else:
             self._save(str(partial))
-        wait_for_all()
-        if self.args.should_save:
-            # A pickle of paths and options, of no use to anybody.
-            (partial / "training_args.bin").unlink(missing_ok=True)
-            checkpoint.replace_folder(partial, final)
-        wait_for_all()
 
     def _gathered(self) -> dict[str, Any]:
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-        lora = self.run.adapter.kind == "lora"
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=lora)
+        peft = self.run.adapter.is_peft
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=peft)
         state: dict[str, Any] = get_model_state_dict(self.model, options=options)
         # Gathered one by one, tied weights are no longer seen to be one.
-        tied = {} if lora else self.model.all_tied_weights_keys
+        tied = {} if peft else self.model.all_tied_weights_keys
         return {name: tensor for name, tensor in state.items() if name not in tied}
 
 
@@ -273,6 +225,9 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
             run.parallel.strategy, args.world_size, self.trainer.model_wrapped, self.trainer.optimizer
         )
         self.trainer.recorder.begin(state.max_steps, state.global_step)
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.tuned.step_done(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         agreed = self.trainer.boundary.agree(self.trainer.step_tokens)
@@ -301,23 +256,20 @@ def build(
     recorder: Recorder,
     boundary: Boundary,
     args: Any,
-    model: Any,
+    tuned: Tuned,
     tokenizer: Any,
-    adapter: Any | None,
     train: Any,
     held_out: Any | None,
 ) -> RunTrainer:
-    """The trainer, with the adapter attached. Weights of a new adapter are the same on every rank; later random numbers
-    (dropout) differ from rank to rank."""
+    """The trainer of a model with its adapter attached. Random numbers (dropout) differ from rank to rank."""
     trainer = RunTrainer(
         config,
         folder,
         recorder,
         boundary,
-        model=model,
+        tuned,
         args=args,
         processing_class=tokenizer,
-        peft_config=adapter,
         train_dataset=train,
         eval_dataset=held_out,
     )
@@ -329,6 +281,12 @@ def wait_for_all() -> None:
     """A barrier, where there are several workers."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def row_lengths(rows: Any) -> list[int]:
+    """Tokens of each row of a dataset, read without the tokens."""
+    whole = rows if rows._indices is None else rows.flatten_indices()
+    return [length for chunk in whole.data.column("input_ids").chunks for length in chunk.value_lengths().to_pylist()]
 
 
 def _real_tokens(batch: dict[str, Any]) -> int:

@@ -80,13 +80,14 @@ def work(folder: RunFolder, place: Place) -> None:
         return
     assets = _assets(folder)
     _check_world(config, place)
-    recorder = Recorder(folder, place.attempt, place.rank, config.tracking.name == "tensorboard")
+    recorder = Recorder(folder, place.attempt, place.rank, config)
     parallel.prepare_environment(config, place.world)
     _stay_offline()
 
-    from trainer import training
+    from trainer import arguments
 
     no_progress_bars()
+    arguments.check(config)
     recorder.event("imported", seconds=round(_age(), 3))
     with_group = parallel.is_distributed(config, place.world)
     begun = time.perf_counter()
@@ -96,14 +97,15 @@ def work(folder: RunFolder, place: Place) -> None:
 
     begun = time.perf_counter()
     train, held_out = load_rows(Path(assets["data"]["path"]), config)
-    steps = training.total_steps(config, len(train))
+    steps = arguments.total_steps(config, len(train))
     resume = _newest_checkpoint(config, folder, place, recorder)
-    arguments = training.arguments(config, folder, steps, evaluate=held_out is not None, resume=resume is not None)
-    args = training.settle(arguments)
+    evaluate = held_out is not None
+    said = arguments.arguments(config, folder, len(train), steps, evaluate, resume=resume is not None)
+    args = arguments.settle(said)
     data_seconds = _since(begun)
 
     begun = time.perf_counter()
-    trainer = _build(config, folder, place, recorder, args, Path(assets["model"]["path"]), train, held_out)
+    trainer = _build(config, folder, place, recorder, args, Path(assets["model"]["path"]), steps, train, held_out)
     recorder.event("model_loaded", seconds=_since(begun))
     recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
     if resume is not None:
@@ -200,32 +202,29 @@ def _build(
     recorder: Recorder,
     args: Any,
     path: Path,
+    steps: int,
     train: Any,
     held_out: Any | None,
 ) -> Any:
-    from trainer import model, training
-    from trainer.data.tokenizer import load_tokenizer
+    from trainer import adapters, model, training, vocabulary
+    from trainer.data.tokenizer import load_tokenizer, tokenizer_of
 
-    return training.build(
-        config,
-        folder,
-        recorder,
-        Boundary(folder, place.rank, place.world),
-        args,
-        model.load_model(path, config),
-        load_tokenizer(path, config.model),
-        model.adapter(config),
-        train,
-        held_out,
-    )
+    loaded = model.load_model(path, config)
+    tokenizer = load_tokenizer(tokenizer_of(_assets(folder), path), config.model)
+    vocabulary.grow(loaded, len(tokenizer))
+    tuned = adapters.attach(loaded, config, steps, path)
+    boundary = Boundary(folder, place.rank, place.world)
+    return training.build(config, folder, recorder, boundary, args, tuned, tokenizer, train, held_out)
 
 
 def _finish(config: RunConfig, folder: RunFolder, recorder: Recorder, trainer: Any, steps: int) -> None:
     """Save what was trained, unless the run was asked to stop before its end, and write the result."""
     step = trainer.state.global_step
-    lora = config.adapter.kind == "lora"
+    peft = config.adapter.is_peft
     trainable = _trainable(trainer)
-    if step < steps:
+    stopping = trainer.early_stopping
+    early = stopping is not None and stopping.reached and step < steps
+    if step < steps and not early:
         reason = trainer.boundary.reason()
         if recorder.writes:
             write_result(folder, reason, step, trainable, None)
@@ -233,11 +232,14 @@ def _finish(config: RunConfig, folder: RunFolder, recorder: Recorder, trainer: A
             folder.stop_file.unlink(missing_ok=True)
         log.info("%s at step %d of %d, as asked", reason, step, steps)
         return
-    trainer.save_artefact(folder.adapter if lora else folder.model)
+    trainer.save_artefact(folder.adapter if peft else folder.model)
     if recorder.writes:
-        write_result(folder, "completed", step, trainable, "adapter" if lora else "model")
-        recorder.event("finished", step)
-    log.info("finished after %d steps; %s", step, folder.adapter if lora else folder.model)
+        write_result(folder, "completed", step, trainable, "adapter" if peft else "model")
+        why = {"why": f"no lower held-out loss in {stopping.waited} evaluations"} if early else {}
+        recorder.event("finished", step, **why)
+    if early:
+        log.info("method.early_stopping=%d: no lower held-out loss since %.4f", stopping.patience, stopping.best)
+    log.info("finished after %d steps; %s", step, folder.adapter if peft else folder.model)
 
 
 def _trainable(trainer: Any) -> int:

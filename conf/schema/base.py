@@ -27,6 +27,8 @@ RUN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,119}$"
 """What names a folder: nothing that a shell or a path would take for something else."""
 SHORT_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,39}$"
 """What names an option; four of them make a run id."""
+TIME_LIMIT = r"^(\d+-)?\d{1,3}(:\d{1,2}){0,2}$"
+"""A time limit as Slurm reads it: `minutes`, `hours:minutes:seconds` or `days-hours:minutes:seconds`."""
 
 
 def operational(default: Any = ..., **kwargs: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from conf.schema.base import Group
+from conf.schema.base import TIME_LIMIT, Group
 
 
 class ClusterConfig(Group):
@@ -18,7 +18,7 @@ class ClusterConfig(Group):
     """Number of nodes."""
     devices_per_node: PositiveInt = 1
     """Workers on each node, one a device."""
-    time: str = Field("1-00:00:00", pattern=r"^(\d+-)?\d{1,3}(:\d{1,2}){0,2}$")
+    time: str = Field("1-00:00:00", pattern=TIME_LIMIT)
     """Time limit as Slurm reads it: `minutes`, `hours:minutes:seconds` or `days-hours:minutes:seconds`."""
     cpu_threads: PositiveInt | None = None
     """Threads of one worker; None shares the CPUs that the process may use among the workers of its node."""
@@ -39,6 +39,8 @@ class GpuConfig(Group):
     """Peak bf16 rate of the matrix units in 1e12 operations a second, without sparsity."""
     bandwidth_gb_s: PositiveFloat | None = None
     """Peak memory bandwidth in 1e9 bytes a second."""
+    compute_capability: PositiveFloat | None = None
+    """NVIDIA's number of the generation, as 9.0 of Hopper: bf16 and flash-attn need 8.0. None for other makers."""
     source: str = ""
     """Public page that the facts above were taken from."""
 
@@ -46,6 +48,13 @@ class GpuConfig(Group):
 class ParallelConfig(Group):
     """How parameters, gradients and optimiser states are laid over the workers."""
 
-    strategy: Literal["auto", "ddp", "fsdp2", "zero2", "zero3"] = "auto"
-    """ddp: a whole copy each. fsdp2: parameters sharded by torch. zero2, zero3: DeepSpeed's gradient and parameter
-    sharding. auto: ddp where a copy fits one device, else fsdp2; the derived value is frozen."""
+    strategy: Literal["auto", "ddp", "fsdp2", "zero1", "zero2", "zero3"] = "auto"
+    """ddp: a whole copy each. fsdp2: parameters sharded by torch. zero1, zero2, zero3: DeepSpeed's sharding of the
+    optimiser's states, of gradients too, of parameters too. auto: ddp where a copy fits one device, else fsdp2; the
+    derived value is frozen."""
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    """What rests in host memory. optimizer: its states (zero1, zero2, zero3). parameters: parameters and optimiser
+    states (zero3, fsdp2)."""
+    reshard: bool = True
+    """fsdp2: drop gathered parameters after the forward pass. false keeps them until the backward pass: faster, with
+    more memory."""

@@ -1,18 +1,22 @@
 """derive(config): every value that follows from others, filled in one place."""
 
-import hashlib
 import os
 import platform
 from pathlib import Path
 
 from conf.schema.config_json import architecture_from
+from conf.schema.resting import resting_bytes
+from conf.schema.rows import derive_rows
 from conf.schema.run import RunConfig
-from conf.schema.sizes import parameter_count
+from conf.schema.sizes import ia3_targets, parameter_count
+from conf.schema.trainable import trainable_count
 
 PYTHON_DOCS_VERSION = 1
 """Version of the questions made from docstrings; part of the data's digest."""
 DEFAULT_GLOBAL_BATCH = 8
 """Sequences per step where nothing is said; rounded up to what the world can divide."""
+DEFAULT_WARMUP = 0.03
+"""Share of the steps in which the learning rate rises, where nothing is said."""
 
 
 def derive(config: RunConfig) -> RunConfig:
@@ -45,8 +49,11 @@ def _model(config: RunConfig) -> None:
             model.architecture = architecture_from(folder / "config.json")
     if model.parameters is None and model.architecture is not None:
         model.parameters = parameter_count(model.architecture)
-    if config.adapter.targets is None and config.adapter.kind == "lora":
-        config.adapter.targets = model.targets or ["all-linear"]
+    adapter = config.adapter
+    if adapter.targets is None and adapter.kind == "ia3" and model.architecture is not None:
+        adapter.targets = ia3_targets(model.architecture.family)
+    elif adapter.targets is None and adapter.is_peft and adapter.kind != "ia3":
+        adapter.targets = model.targets or ["all-linear"]
 
 
 def _data(config: RunConfig) -> None:
@@ -54,19 +61,7 @@ def _data(config: RunConfig) -> None:
     if data.source == "python_docs":
         data.digest = f"python_docs-{PYTHON_DOCS_VERSION}-python-{platform.python_version()}"
         return
-    digest = hashlib.sha256()
-    for field in ("path", "eval_path"):
-        value = getattr(data, field)
-        if value is None:
-            continue
-        path = os.path.abspath(os.path.expanduser(value))
-        setattr(data, field, path)
-        try:
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError:
-            return
-    data.digest = digest.hexdigest() if data.path is not None else None
+    derive_rows(data)
 
 
 def _method(config: RunConfig) -> None:
@@ -75,6 +70,8 @@ def _method(config: RunConfig) -> None:
         method.learning_rate = suggested_learning_rate(config)
     if method.epochs is None and method.max_steps is None:
         method.epochs = config.data.epochs
+    if method.warmup is None:
+        method.warmup = 0.0 if method.schedule == "constant" else DEFAULT_WARMUP
     if method.gradient_checkpointing is None:
         method.gradient_checkpointing = config.gpu.device == "cuda"
 
@@ -133,7 +130,11 @@ DDP_SHARE = 0.6
 
 def _layout(config: RunConfig) -> None:
     if config.precision.compute == "auto":
-        config.precision.compute = "bf16" if config.gpu.device == "cuda" else "fp32"
+        capability = config.gpu.compute_capability
+        if config.gpu.device == "cpu":
+            config.precision.compute = "fp32"
+        else:
+            config.precision.compute = "fp16" if capability is not None and capability < 8.0 else "bf16"
     if config.parallel.strategy == "auto":
         config.parallel.strategy = "ddp" if _fits_one_device(config) else "fsdp2"
 
@@ -141,6 +142,11 @@ def _layout(config: RunConfig) -> None:
 def _fits_one_device(config: RunConfig) -> bool:
     if config.gpu.memory_gib is None or config.model.parameters is None or config.world_size == 1:
         return True
-    bits = config.adapter.bits
-    each = BYTES_FULL if config.adapter.kind == "full" else bits / 8 * 1.15 if bits else 2
-    return config.model.parameters * each <= DDP_SHARE * config.gpu.memory_gib * 2**30
+    adapter, shape, count = config.adapter, config.model.architecture, config.model.parameters
+    # Scales and what bitsandbytes pads come to about 15 % of packed weights.
+    resting = (resting_bytes(config) or 2 * count) * (115 if adapter.bits else 100) // 100
+    trained = 0 if adapter.is_peft else count
+    if adapter.kind == "freeze" and shape is not None:
+        trained = trainable_count(shape, adapter) or count
+    needed = trained * BYTES_FULL + (resting if adapter.is_peft else (count - trained) * 2)
+    return needed <= DDP_SHARE * config.gpu.memory_gib * 2**30

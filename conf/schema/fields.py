@@ -40,6 +40,24 @@ def group_of(annotation: Any) -> type[Group] | None:
     return None
 
 
+def item_of(annotation: Any) -> type[Group] | None:
+    """The group that each item of a list is, None for a field that is no list of groups."""
+    for member in alternatives(annotation):
+        if get_origin(member) is list:
+            return group_of(get_args(member)[0])
+    return None
+
+
+def item_fields() -> dict[str, FieldInfo]:
+    """Fields of the items of lists of groups, by paths as `data.sets[].path`."""
+    found: dict[str, FieldInfo] = {}
+    for path, info in fields().items():
+        item = item_of(info.annotation)
+        if item is not None:
+            found |= dict(_walk(item, f"{path}[]."))
+    return found
+
+
 def values_of(annotation: Any) -> Any:
     """The annotation of a free mapping's values, None for a field that is no free mapping."""
     for member in alternatives(annotation):
@@ -84,6 +102,12 @@ def free_key(path: str) -> tuple[str, str]:
     return "", ""
 
 
+def steps_to(path: str) -> list[str]:
+    """The keys on the way to a field; a free mapping's key may have dots of its own and is one step."""
+    parent, key = free_key(path)
+    return [*parent.split("."), key] if key else path.split(".")
+
+
 def nearest(path: str, also: Iterable[str] = ()) -> str:
     """A phrase with the fields nearest to a path that does not exist; `also` are further names, as of option groups."""
     known = fields()
@@ -97,16 +121,16 @@ def nearest(path: str, also: Iterable[str] = ()) -> str:
         for name in difflib.get_close_matches(parts[depth], {*inside, *(also if not depth else ())}, n=2, cutoff=0.6)
     ]
     found = [name for name in found if name in known or name in also or free_key(name)[1]]
-    if not found and not depth:
-        found = _by_tail(path, parts[-1])
+    if not found:
+        found = _by_tail(path, parts[-1], cutoff=0.92 if depth else 0.75)
     if found:
         return "did you mean " + " or ".join(found) + "?"
     return "there is: " + ", ".join(head + name for name in inside) if 0 < len(inside) <= 12 else ""
 
 
-def _by_tail(path: str, tail: str) -> list[str]:
+def _by_tail(path: str, tail: str, cutoff: float) -> list[str]:
     """Fields of any group whose last word is, or is near to, that of a path."""
     leaves = [name for name, info in fields().items() if group_of(info.annotation) is None]
-    close = difflib.get_close_matches(tail, {name.rpartition(".")[2] for name in leaves}, n=1, cutoff=0.75)
+    close = difflib.get_close_matches(tail, {name.rpartition(".")[2] for name in leaves}, n=1, cutoff=cutoff)
     same = [name for name in leaves if close and name.rpartition(".")[2] == close[0]]
     return sorted(same, key=lambda name: -difflib.SequenceMatcher(None, path, name).ratio())[:2]

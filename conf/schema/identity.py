@@ -57,4 +57,18 @@ def _collect(value: BaseModel, default: BaseModel, prefix: str, found: dict[str,
         if isinstance(mine, BaseModel) and isinstance(theirs, BaseModel):
             _collect(mine, theirs, path + ".", found)
         elif mine != theirs:
-            found[path] = mine.model_dump(mode="json") if isinstance(mine, BaseModel) else mine
+            found[path] = _plain(mine)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; of each group in a list the identity fields alone."""
+    if isinstance(value, list) and any(isinstance(item, BaseModel) for item in value):
+        return [identity_of(item) for item in value]
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def identity_of(group: BaseModel) -> dict[str, Any]:
+    """Identity fields of one group that differ from their defaults."""
+    found: dict[str, Any] = {}
+    _collect(group, type(group)(), "", found)
+    return dict(sorted(found.items()))

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from conf.schema.base import Group
 
@@ -12,6 +12,8 @@ class CheckpointConfig(Group):
 
     interval: PositiveInt | None = 100
     """Steps between checkpoints; None writes one at the end alone."""
+    per_epoch: PositiveFloat | None = None
+    """Checkpoints in one pass over the rows, in place of checkpoint.interval."""
     keep: PositiveInt = 2
     """Newest checkpoints that are kept."""
 
@@ -21,6 +23,8 @@ class EvaluationConfig(Group):
 
     interval: PositiveInt | None = None
     """Steps between evaluations; None evaluates before and after training alone."""
+    per_epoch: PositiveFloat | None = None
+    """Evaluations in one pass over the rows, in place of evaluation.interval."""
     max_rows: NonNegativeInt | None = 64
     """Held-out rows used, from the front; None is all of them, 0 switches evaluation off."""
 
@@ -28,8 +32,19 @@ class EvaluationConfig(Group):
 class TrackingConfig(Group):
     """Where curves go."""
 
-    name: Literal["tensorboard", "none"] = "tensorboard"
-    """tensorboard: event files in the run folder."""
+    name: Literal["tensorboard", "wandb", "mlflow", "none"] = "tensorboard"
+    """tensorboard: event files in the run folder. wandb and mlflow: these services (packages of their names); metrics
+    lie in the run folder all the same."""
+    project: str | None = None
+    """wandb: project. mlflow: experiment. None is slurmwright."""
+    entity: str | None = None
+    """wandb: team or user; None is the account's default."""
+    label: str | None = None
+    """Name of the run at the service; None is the run's id."""
+    mode: Literal["online", "offline"] = "offline"
+    """wandb. offline: files in the run folder, sent later by `wandb sync`. online: sent during the run."""
+    url: str | None = None
+    """mlflow: address of the tracking server; None is MLFLOW_TRACKING_URI, else files in the run folder."""
     interval: PositiveInt = 1
     """Steps between two records of loss, learning rate and gradient norm."""
 

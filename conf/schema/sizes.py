@@ -1,10 +1,10 @@
 """How many parameters a model has, and how many LoRA adds: formulas over an Architecture, nothing is read or loaded.
 
 The shapes are those of transformers' classes (checked against them on the meta device in tests/trainer). One list of
-weight matrices carries both counts.
+weight matrices carries all counts; trainable.py has those of the other adapters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,6 +98,7 @@ _TRAITS: dict[Family, _Traits] = {
     "deepseek_v3": _Traits(mlp_bias=False, expert_targets=_SPARSE),
     "starcoder2": _Traits(qkv_bias=True, output_bias=True, mlp=("c_fc", "c_proj"), mlp_bias=True, norm_vectors=2),
     "granite": _Traits(),
+    "granitemoe": _Traits(router="router"),
     "olmo2": _Traits(mlp_bias=False, head_norms="width"),
 }
 
@@ -119,17 +120,45 @@ def lora_parameter_count(shape: Architecture, r: int, targets: Iterable[str]) ->
     leaves out dense MLPs and shared experts of the same names. Raises ValueError where PEFT would: gate or up of
     stacked experts without the other.
     """
+    return sum(
+        matrix.copies * matrix.experts * rank * r * (matrix.inputs + matrix.outputs)
+        for matrix, rank in targeted(shape, targets)
+    )
+
+
+def targeted(shape: Architecture, targets: Iterable[str]) -> Iterator[tuple[Matrix, int]]:
+    """The matrices that PEFT's LoRA reaches by `targets`, each with how many layers lie stacked in it (1 or 2).
+
+    Raises ValueError as lora_parameter_count does."""
     modules, stacks = _split_targets(shape, set(targets))
-    count = 0
     for matrix in matrices(shape):
         if matrix.kind in ("linear", "outer"):
-            taken = any(matrix.is_named(target) for target in modules)
-        else:
-            taken = matrix.path in stacks
-        if taken:
-            rank = 2 * r if matrix.kind == "experts" and matrix.path == _GATE_UP else r
-            count += matrix.copies * matrix.experts * rank * (matrix.inputs + matrix.outputs)
-    return count
+            if any(matrix.is_named(target) for target in modules):
+                yield matrix, 1
+        elif matrix.path in stacks:
+            yield matrix, 2 if matrix.path == _GATE_UP else 1
+
+
+def output_norm_parameters(shape: Architecture) -> int:
+    """Parameters of the norm after the last decoder layer."""
+    return shape.hidden_size * _TRAITS[shape.family].norm_vectors
+
+
+def ia3_targets(family: Family) -> list[str]:
+    """Layers whose activations (IA)3 scales: keys, values, and what goes into the MLP's last layer (Liu et al. 2022,
+    arXiv:2205.05638, section 3.3).
+
+    Fused queries, keys and values are scaled as one; experts that lie in one stack have no layer of this name."""
+    traits = _TRAITS[family]
+    if family.startswith("deepseek"):
+        attention = ["kv_b_proj"]
+    else:
+        attention = ["qkv_proj"] if traits.fused else ["k_proj", "v_proj"]
+    return [*attention, traits.mlp[-1]]
+
+
+FEEDFORWARD = frozenset({traits.mlp[-1] for traits in _TRAITS.values()})
+"""Names of the MLP's last layer in all families."""
 
 
 _GATE_UP = "mlp.experts.gate_up_proj"
@@ -242,4 +271,4 @@ def _norm_parameters(shape: Architecture) -> int:
     elif traits.head_norms == "width":
         layer += (shape.num_attention_heads + shape.num_key_value_heads) * shape.head_dim
     layer += (shape.kv_lora_rank or 0) + (shape.q_lora_rank or 0)
-    return shape.num_hidden_layers * layer + shape.hidden_size * traits.norm_vectors
+    return shape.num_hidden_layers * layer + output_norm_parameters(shape)

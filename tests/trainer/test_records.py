@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conf.folder import RunFolder, append_line, read_json, write_json
+from conf.schema.run import RunConfig
 from trainer.boundary import Boundary
 from trainer.failure import WorkerError, cause_of, message_of, write_failure
 from trainer.recording import Recorder
@@ -26,7 +27,7 @@ def line(step: int, loss: float | None, seconds: float = 1.0, tokens: int = 10) 
 
 
 def test_a_line_of_several_steps_holds_means_of_one(folder: RunFolder) -> None:
-    recorder = Recorder(folder, attempt=1, rank=0, tensorboard=False)
+    recorder = Recorder(folder, attempt=1, rank=0)
     recorder.step_done(1, tokens=10)
     recorder.step_done(2, tokens=30)
     recorder.metrics(2, loss=1.5, learning_rate=0.1, grad_norm=math.inf)
@@ -36,7 +37,7 @@ def test_a_line_of_several_steps_holds_means_of_one(folder: RunFolder) -> None:
 
 
 def test_other_ranks_write_nothing(folder: RunFolder) -> None:
-    recorder = Recorder(folder, attempt=1, rank=1, tensorboard=True)
+    recorder = Recorder(folder, attempt=1, rank=1, tracked=RunConfig.model_validate({"model": {"id": "x"}}))
     recorder.begin(3, 0)
     recorder.step_done(1, tokens=10)
     recorder.metrics(1, loss=1.5, learning_rate=0.1, grad_norm=1.0)

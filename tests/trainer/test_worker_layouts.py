@@ -35,9 +35,23 @@ def alone(root: Path) -> RunFolder:
     return folder
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero2", "zero3"])
-def test_two_workers_give_what_one_gives(root: Path, alone: RunFolder, strategy: str) -> None:
-    folder = make_run(root, strategy, world=2, parallel={"strategy": strategy})
+@pytest.mark.parametrize(
+    "parallel",
+    [
+        pytest.param({"strategy": "ddp"}, id="ddp"),
+        pytest.param({"strategy": "fsdp2"}, id="fsdp2"),
+        pytest.param({"strategy": "fsdp2", "reshard": False}, id="fsdp2-kept"),
+        pytest.param({"strategy": "zero1"}, id="zero1"),
+        pytest.param({"strategy": "zero2"}, id="zero2"),
+        pytest.param({"strategy": "zero2", "offload": "optimizer"}, id="zero2-offload"),
+        pytest.param({"strategy": "zero3"}, id="zero3"),
+        pytest.param({"strategy": "zero3", "offload": "parameters"}, id="zero3-offload"),
+    ],
+)
+def test_two_workers_give_what_one_gives(
+    root: Path, alone: RunFolder, parallel: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    folder = make_run(root, request.node.callspec.id, world=2, parallel=parallel)
     train(folder, world=2)
     assert losses(folder) == pytest.approx(losses(alone), abs=LOSS_TOLERANCE)
     mine, theirs = folder.result(), alone.result()
@@ -76,7 +90,7 @@ def test_a_sharded_model_tuned_in_full_is_saved_whole(root: Path) -> None:
         assert AutoModelForCausalLM.from_pretrained(str(folder.model)).dtype == torch.float32
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero2", "zero3"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero1", "zero2", "zero3"])
 def test_what_was_not_laid_out_as_asked_is_refused(strategy: str) -> None:
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(model.parameters())
