@@ -20,6 +20,7 @@ from conf.folder import RunFolder, write_json
 from conf.schema.run import RunConfig
 from trainer.data.prepared import DataAsset, prepare_data
 from trainer.errors import PreparationError
+from trainer.sources.random_weights import with_random_weights
 from trainer.sources.resolve import ModelAsset, resolve
 from trainer.store import Store
 
@@ -66,9 +67,12 @@ def prepare(folder: RunFolder) -> Assets:
     assert config.store.root is not None, "a frozen config is derived"
     store = Store(config.store.root)
     model = resolve(config.model, store, offline=config.offline, only=before.model.source if before else None)
+    if config.model.random_weights:
+        model = with_random_weights(model, config.model, config.seed, store)
     if before is not None:
         _same("weights", before.model.digest, model.digest)
-    data = prepare_data(config, model.path, store)
+    begun_with = before.data.revisions if before is not None else None
+    data = prepare_data(config, model.tokenizer or model.path, store, begun_with)
     if before is not None:
         _same("data", before.data.digest, data.digest)
     assets = Assets(model, data)

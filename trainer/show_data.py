@@ -51,7 +51,7 @@ def show(folder: RunFolder, part: Any, first: int, count: int) -> dict[str, Any]
     if not 0 <= first < total or count < 1:
         last = f"rows 0 to {total - 1}" if total else "no rows"
         raise NoSuchRow(f"--row {first} --rows {count}: the {part} split has {last}")
-    tokenizer = load_tokenizer(assets.model.path, read_config(folder).model)
+    tokenizer = load_tokenizer(assets.model.tokenizer or assets.model.path, read_config(folder).model)
     rows = [_row(dataset[number], number, tokenizer) for number in range(first, min(first + count, total))]
     return {"split": part, "total": total, "rows": rows}
 

@@ -90,6 +90,10 @@ class Store:
         self._remember(kind, description, {"digest": entry.digest, "path": str(path)})
         return entry
 
+    def also(self, kind: str, description: Description, entry: Entry) -> None:
+        """Let an entry of the store be found by another description too, from now on."""
+        self._remember(kind, description, {"digest": entry.digest})
+
     def _remember(self, kind: str, description: Description, found: dict[str, str]) -> None:
         index = self._index(kind, description)
         self._folder("index")

@@ -6,9 +6,18 @@ from typing import Any
 
 import pytest
 
-from trainer.data.rows import LONGEST_LINE, Objective, Row, RowProblems, read_rows, split
+from conf.schema.run import RunConfig
+from trainer.data.files import LONGEST_LINE
+from trainer.data.rows import Objective, Row, RowProblems, split
+from trainer.data.sets import read_set
 
 CHAT = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+
+
+def read_rows(path: Path, objective: Objective, **data: Any) -> list[Row]:
+    values = {"data": {"source": "file", "path": str(path)} | data, "method": {"objective": objective}}
+    config = RunConfig.model_validate(values)
+    return read_set(config.data, config, {})
 
 
 def problems(path: Path, objective: Objective = "sft") -> list[str]:
@@ -42,7 +51,7 @@ def test_text_is_for_pretraining(tmp_path: Path) -> None:
     assert read_rows(file, "pretrain") == [Row(text="once")]
     assert problems(file) == [
         'line 1: has neither `messages` nor `instruction` and `output` (it has "text"); '
-        "`text` is read by method=pretrain"
+        "`text` is read by data.format=text, or method=pretrain; data.format and data.field_* say what else to read"
     ]
     assert problems(jsonl(tmp_path, CHAT), "pretrain") == [
         'line 1: has no key `text`, which method=pretrain reads (it has "messages"): add it, or method=sft'
@@ -58,6 +67,8 @@ def test_an_array_in_a_json_file(tmp_path: Path) -> None:
     file.write_text(json.dumps(CHAT))
     assert problems(file) == [": is an object, not an array of rows: write [{...}, {...}], or use .jsonl"]
     file.write_text(json.dumps(CHAT) + "\n" + json.dumps(CHAT))
+    assert len(read_rows(file, "sft")) == 2
+    file.write_text(json.dumps(CHAT) + ",")
     assert "(rows one on each line belong into a file named .jsonl)" in problems(file)[0]
 
 
@@ -83,11 +94,12 @@ def test_an_empty_file(tmp_path: Path, content: bytes, name: str) -> None:
         (3, "is a number, not an object: give"),
         ([], "is an empty array, not an object"),
         ({}, "has neither `messages` nor `instruction` and `output` (it has no keys)"),
-        ({"prompt": "x"}, '(it has "prompt")'),
+        ({"ask": "x"}, '(it has "ask")'),
+        ({"prompt": "x"}, 'has `prompt` but no `completion` (it has "prompt")'),
         ({"messages": []}, "`messages` is an empty array: give an array of {role, content} objects"),
         ({"messages": "hi"}, "`messages` is a string: give an array"),
         ({"messages": ["hi"]}, "`messages[0]` is a string: give an object with `role` and `content`"),
-        (turns(("bot", "x")), '`messages[0].role` is "bot": allowed are system, user, assistant'),
+        (turns(("bob", "x")), '`messages[0].role` is "bob": allowed are system, user, assistant, tool; data.roles='),
         (turns((None, "x")), "`messages[0].role` is null: allowed are"),
         (turns((["user"], "x")), '`messages[0].role` is ["user"]: allowed are'),
         (turns(("user", "x"), ("system", "y")), "`messages[1].role` is system: only the first message may be"),

@@ -168,11 +168,12 @@ def fails(main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], 
 
 def test_mistakes_have_words_and_no_traceback(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.jsonl"
-    bad.write_text('{"messages": [{"role": "bot", "content": "x"}]}\n')
+    bad.write_text('{"messages": [{"role": "bob", "content": "x"}]}\n')
     code, said = fails(prepare_main, capsys, str(make("bad", data={"path": str(bad)}).path))
     assert (code, said) == (
         2,
-        f'{bad} line 1: `messages[0].role` is "bot": allowed are system, user, assistant\n',
+        f'{bad} line 1: `messages[0].role` is "bob": allowed are system, user, assistant, tool; '
+        "data.roles={NAME: ROLE} says what another name means\n",
     )
     code, said = fails(prepare_main, capsys, str(make("short", data={"max_length": 3}).path))
     assert code == 2

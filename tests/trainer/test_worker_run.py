@@ -50,7 +50,7 @@ def test_events_come_in_order(done: RunFolder) -> None:
 
 def test_tokens_are_counted_row_by_row(done: RunFolder) -> None:
     rows = training_rows(done)
-    from trainer.training import Order
+    from trainer.order import Order
 
     order = list(Order(len(rows), 15 * 4, seed=42))
     expected = [sum(len(rows[row]["input_ids"]) for row in order[step * 4 : step * 4 + 4]) for step in range(15)]

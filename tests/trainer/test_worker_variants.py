@@ -52,7 +52,7 @@ def test_packed_rows_do_not_see_each_other(root: Path) -> None:
     from datasets import load_from_disk
     from transformers import AutoModelForCausalLM
 
-    from trainer.training import Order
+    from trainer.order import Order
 
     folder = make_run(root, "packed", packed=True, batch={"global": 4, "micro": 2}, method={"max_steps": 2})
     train(folder)

@@ -8,29 +8,30 @@ row. Held-out rows are never packed, so that their loss does not depend on packi
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from conf.folder import read_json, write_json
 from conf.schema.derive import derive
+from conf.schema.rows import held_out_sets, source_of, train_sets
 from conf.schema.run import RunConfig
-from trainer.data.labels import Sample, label_rows
+from trainer.data.description import FORMAT, description, sequences_needed
+from trainer.data.labels import Sample
 from trainer.data.packing import pack
 from trainer.data.python_docs import python_docs
-from trainer.data.rows import Row, read_rows, split
-from trainer.data.tokenizer import load_tokenizer, tokenizer_digest
+from trainer.data.rows import Row
+from trainer.data.samples import Split, collect
+from trainer.data.sets import Commits, commits, stream, whole
+from trainer.data.tokenizer import highest_token, load_tokenizer
 from trainer.errors import PreparationError
 from trainer.store import Store
 
 log = logging.getLogger(__name__)
-FORMAT = 1
-"""Version of what this file writes; a new one prepares again."""
 CHUNK = 1000
 """Sequences of one Arrow record batch."""
-Split = Literal["train", "eval"]
 
 
 class DataChanged(PreparationError):
@@ -59,10 +60,13 @@ class DataAsset:
     """Tokens of all training sequences."""
     trained_tokens: int
     """Those among them that are learnt."""
+    revisions: dict[str, str] = field(default_factory=dict)
+    """Commits of the hub's datasets, as far as the hub told them."""
 
 
-def prepare_data(config: RunConfig, model_folder: str, store: Store) -> DataAsset:
-    """The run's rows, tokenised with the model's tokenizer, in the store.
+def prepare_data(config: RunConfig, tokenizer_folder: str, store: Store, revisions: Commits | None = None) -> DataAsset:
+    """The run's rows, tokenised with the tokenizer of a folder, in the store. `revisions` are the commits of
+    the hub's datasets that the run has begun with.
 
     Raises PreparationError: rows that cannot be read, a tokenizer or template that cannot be used, DataChanged,
     NothingToTrain.
@@ -73,28 +77,21 @@ def prepare_data(config: RunConfig, model_folder: str, store: Store) -> DataAsse
             f"the rows have changed since this run was frozen: then {config.data.digest}, now {rows}; put the old "
             "ones back, or launch again for a new run"
         )
-    made_from = description(config, rows, model_folder)
-    entry = store.make("data", made_from, lambda folder: _build(config, made_from, model_folder, folder))
+    made_from = description(config, rows, tokenizer_folder)
+    known = revisions or commits(config)
+    found = None if known or not _has_hub(config) else store.find("data", made_from)
+    if found is not None:
+        entry = found
+        known = read_json(entry.path / "data.json").get("revisions", {})
+    else:
+        exact = made_from | {"revisions": known} if known else made_from
+        entry = store.make("data", exact, lambda folder: _build(config, exact, tokenizer_folder, known, folder))
+        if known:
+            store.also("data", made_from, entry)  # for a time without the hub
     counts = read_json(entry.path / "data.json")
     names = ("train_rows", "eval_rows", "sequences", "tokens", "trained_tokens")
-    return DataAsset(entry.digest, str(entry.path), *(int(counts[name]) for name in names))
-
-
-def description(config: RunConfig, rows: str | None, model_folder: str) -> dict[str, Any]:
-    """Everything that prepared data depends on; `rows` is the digest of their source."""
-    data = config.data
-    found: dict[str, Any] = {
-        "format": FORMAT,
-        "rows": rows,
-        "tokenizer": tokenizer_digest(model_folder),
-        "template": config.model.chat_template,
-        "objective": config.method.objective,
-        "max_length": data.max_length,
-        "packing": data.packing,
-    }
-    if data.source == "file" and data.eval_path is None:
-        found["split"] = [data.eval_fraction, config.seed if data.eval_fraction else None]
-    return found
+    told: dict[str, Any] = {name: int(counts[name]) for name in names}
+    return DataAsset(entry.digest, str(entry.path), revisions=dict(known), **told)
 
 
 def load(asset_path: str | Path, part: Split) -> Any:
@@ -105,13 +102,25 @@ def load(asset_path: str | Path, part: Split) -> Any:
     return datasets.load_from_disk(str(folder)) if folder.is_dir() else None
 
 
-def _build(config: RunConfig, made_from: dict[str, Any], model_folder: str, folder: Path) -> None:
-    train_rows, eval_rows = _rows(config)
-    log.info("tokenising %d training rows and %d held-out rows", len(train_rows), len(eval_rows))
-    tokenizer = load_tokenizer(model_folder, config.model)
-    counts: dict[str, Any] = {"from": made_from}
-    train = _samples(train_rows, tokenizer, config, "train", counts)
-    held = _samples(eval_rows, tokenizer, config, "eval", counts)
+def _has_hub(config: RunConfig) -> bool:
+    return any(source_of(rows) == "hub" for rows in (*train_sets(config.data), *held_out_sets(config.data)))
+
+
+def _build(config: RunConfig, made_from: dict[str, Any], tokenizer_folder: str, known: Commits, folder: Path) -> None:
+    counts: dict[str, Any] = {"from": made_from, "revisions": dict(known)}
+    need = sequences_needed(config)
+    tokenizer = load_tokenizer(tokenizer_folder, config.model)
+    sets = (*train_sets(config.data), *held_out_sets(config.data))
+    highest = highest_token(tokenizer) if any(rows.format == "tokens" for rows in sets) else None
+    if need is None or config.data.source == "python_docs":
+        train_rows, eval_rows = _rows(config, known, highest)
+        log.info("tokenising %d training rows and %d held-out rows", len(train_rows), len(eval_rows))
+        train = collect(train_rows, tokenizer, config, "train", counts)
+    else:
+        eval_rows = []
+        train = collect(stream(config, known, eval_rows, highest), tokenizer, config, "train", counts, need)
+        log.info("tokenised %d training rows, as many as the run takes", len(train))
+    held = collect(eval_rows, tokenizer, config, "eval", counts)
     if not train:
         raise NothingToTrain(
             f"no row has a token to learn within data.max_length={config.data.max_length}: raise data.max_length"
@@ -124,46 +133,23 @@ def _build(config: RunConfig, made_from: dict[str, Any], model_folder: str, fold
     write_json(folder / "data.json", counts | {"sequences": len(packs)})
 
 
-def _rows(config: RunConfig) -> tuple[list[Row], list[Row]]:
-    data, objective = config.data, config.method.objective
-    if data.source == "python_docs":
-        train, held = python_docs()
-        if objective == "pretrain":
-            return _as_text(train), _as_text(held)
-        return train, held
-    assert data.path is not None, "rule data-path has refused data=file without a path"
-    try:
-        rows = read_rows(Path(data.path), objective)
-        if data.eval_path is not None:
-            return rows, read_rows(Path(data.eval_path), objective)
-    except OSError as error:
-        raise PreparationError(f"the rows cannot be read: {error.filename}: {error.strerror}") from error
-    return split(rows, data.eval_fraction, config.seed)
+def _rows(config: RunConfig, known: Commits, highest: int | None) -> tuple[list[Row], list[Row]]:
+    if config.data.source != "python_docs":
+        return whole(config, known, highest)
+    train, held = python_docs()
+    if config.method.objective == "pretrain":
+        return _as_text(train), _as_text(held)
+    if config.data.learn == "all":
+        return [_learnt_whole(row) for row in train], [_learnt_whole(row) for row in held]
+    return train, held
+
+
+def _learnt_whole(row: Row) -> Row:
+    return replace(row, learn=(True,) * len(row.messages))
 
 
 def _as_text(rows: Iterable[Row]) -> list[Row]:
     return [Row(text=row.messages[-1]["content"]) for row in rows]
-
-
-def _samples(
-    rows: Sequence[Row], tokenizer: Any, config: RunConfig, part: Split, counts: dict[str, Any]
-) -> list[Sample]:
-    """Samples that have something to learn; counts all of them, and those dropped or cut."""
-    every = list(label_rows(rows, tokenizer, config.data.max_length))
-    kept = [sample for sample in every if sample.trained]
-    cut = sum(sample.cut for sample in kept)
-    dropped = len(every) - len(kept)
-    if cut or dropped:
-        log.warning(
-            "%s rows: %d cut at data.max_length=%d, %d dropped because nothing to learn was left of them",
-            part, cut, config.data.max_length, dropped,
-        )  # fmt: skip
-    prefix = "" if part == "train" else "eval_"
-    counts[f"{part}_rows"] = len(kept)
-    counts[f"{prefix}tokens"] = sum(len(sample.ids) for sample in kept)
-    counts[f"{prefix}trained_tokens"] = sum(sample.trained for sample in kept)
-    counts[f"{prefix}cut_rows"], counts[f"{prefix}dropped_rows"] = cut, dropped
-    return kept
 
 
 def _write(folder: Path, samples: Sequence[Sample], packs: Sequence[Sequence[int]], packed: bool) -> None:

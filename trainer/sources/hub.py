@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def from_hub(model: ModelConfig, store: Store, offline: bool) -> tuple[Entry, st
         why = "offline=true" if offline else "HF_HUB_OFFLINE is set"
         return _from_cache(model, store, f"it was not asked ({why}), and its cache has no such model")
     try:
-        commit, names = _probe(model)
+        commit, names = probe(model.id, model.revision)
     except SourceUnavailable as error:
         return _from_cache(model, store, error.reason)
     files = model_files(names, f"hub repository {model.id}", model.allow_pickle, model.trust_remote_code)
@@ -51,47 +52,59 @@ def token() -> str | bool:
     return os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or False
 
 
-def _probe(model: ModelConfig) -> tuple[str, list[str]]:
-    """Commit and file names of the repository.
+def ask(question: Callable[[], Any], subject: str, revision: str | None) -> Any:
+    """The hub's answer to one question about `subject`, as `model owner/name`. Raises SourceUnavailable.
 
     In a thread of its own, since a name look-up can hang for longer than any time limit that a library offers.
     """
     # Imported outside of the limit: from a cold shared file system this takes seconds.
-    import huggingface_hub
+    import huggingface_hub  # noqa: F401
     from huggingface_hub.constants import ENDPOINT
 
     answer: list[Any] = []
 
-    def ask() -> None:
+    def put() -> None:
         try:
-            api = huggingface_hub.HfApi(token=token())
-            answer.append(api.model_info(model.id, revision=model.revision, timeout=PROBE_SECONDS))
+            answer.append(question())
         except Exception as error:  # whatever it is, it goes to the person
             answer.append(error)
 
-    thread = threading.Thread(target=ask, daemon=True, name="hub-probe")
+    thread = threading.Thread(target=put, daemon=True, name="hub-probe")
     thread.start()
     thread.join(PROBE_SECONDS)
     if not answer:
         raise SourceUnavailable(f"{ENDPOINT} did not answer within {PROBE_SECONDS:.0f} s")
     if isinstance(answer[0], Exception):
-        raise SourceUnavailable(_reason(model, answer[0]))
-    info = answer[0]
+        raise SourceUnavailable(_reason(subject, revision, answer[0]))
+    return answer[0]
+
+
+def probe(id: str, revision: str | None) -> tuple[str, list[str]]:
+    """Commit and file names of a model's repository. Raises SourceUnavailable."""
+
+    def question() -> Any:
+        import huggingface_hub
+
+        api = huggingface_hub.HfApi(token=token())
+        return api.model_info(id, revision=revision, timeout=PROBE_SECONDS)
+
+    info = ask(question, f"model {id}", revision)
     return str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
 
 
-def _reason(model: ModelConfig, error: Exception) -> str:
+def _reason(subject: str, revision: str | None, error: Exception) -> str:
     from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
+    id = subject.partition(" ")[2]
     if isinstance(error, GatedRepoError):
-        return f"{model.id} is gated: accept its licence on its hub page and put a token into HF_TOKEN"
+        return f"{id} is gated: accept its licence on its hub page and put a token into HF_TOKEN"
     if isinstance(error, RepositoryNotFoundError):
-        return f"the hub has no model {model.id}, or it is private: check the name, or put a token into HF_TOKEN"
+        return f"the hub has no {subject}, or it is private: check the name, or put a token into HF_TOKEN"
     if isinstance(error, RevisionNotFoundError):
-        return f"{model.id} has no revision {model.revision}"
+        return f"{id} has no revision {revision}"
     if isinstance(error, HFValidationError):
-        return f"{model.id!r} is no hub id (OWNER/NAME)"
+        return f"{id!r} is no hub id (OWNER/NAME)"
     first = next(iter(str(error).strip().splitlines()), "")
     return f"{ENDPOINT} cannot be reached ({type(error).__name__}{': ' + first if first else ''})"
 

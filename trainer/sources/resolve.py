@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conf.schema.model import ModelConfig
 from trainer.sources.errors import ModelUnavailable, SourceUnavailable
 from trainer.sources.folder import from_folder
 from trainer.sources.hub import from_hub
+from trainer.sources.tokenizer import tokenizer_folder
 from trainer.sources.wheel import from_wheel
 from trainer.store import Store
 
@@ -28,13 +29,15 @@ class ModelAsset:
     """sha256 of the model files."""
     path: str
     """The folder, absolute."""
+    tokenizer: str | None = None
+    """Folder of the tokenizer where it is not the model's own."""
 
 
 def resolve(model: ModelConfig, store: Store, offline: bool = False, only: str | None = None) -> ModelAsset:
     """Find the model's weights, fetching and converting where needed.
 
     `only` limits the search to one source, as for a run that has already begun with it. Raises ModelUnavailable
-    with every source tried, PickleRefused.
+    with every source tried, PickleRefused, TokenizerUnavailable.
     """
     tried: list[tuple[str, str]] = []
     for source in _order(model, only):
@@ -46,7 +49,9 @@ def resolve(model: ModelConfig, store: Store, offline: bool = False, only: str |
             tried.append((source, error.reason))
             continue
         log.info("model %s from %s: %s", model.name, source, asset.path)
-        return asset
+        if model.tokenizer is None:
+            return asset
+        return replace(asset, tokenizer=tokenizer_folder(model, asset.path, store, offline))
     raise ModelUnavailable(model.id, tried)
 
 
