@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from conf.schema.base import Group
+from conf.schema.base import TIME_LIMIT, Group
 
 
 class ContainerConfig(Group):
@@ -25,6 +25,8 @@ class SiteConfig(Group):
     """Name of this option."""
     partition: str | None = None
     """Partition, or several separated by commas; None is the site's default."""
+    max_time: str | None = Field(None, pattern=TIME_LIMIT)
+    """Longest time limit of the partition, written as cluster.time, which is checked against it. None: not known."""
     account: str | None = None
     """Account that is charged."""
     qos: str | None = None

@@ -1,11 +1,33 @@
 """Rules across fields: plain functions, each with an id and the fields that it reads.
 
 A rule judges a derived config and the target world (nodes x devices asked for), never the login node. Add one by
-writing a function under @rule in the module of its subject; `check` runs all whose fields are valid.
+writing a function under @rule in the module of its subject; `check` runs all whose fields are valid. Errors are what
+fails in the job, or goes wrong there without a word; warnings are options without effect, and what is seldom meant.
 """
 
 from conf.schema.problems import Problem
-from conf.schema.rules import batch, data, layout, secrets, site  # noqa: F401  (importing registers the rules)
+from conf.schema.rules import (  # noqa: F401  (importing registers the rules)
+    adapters,
+    attention,
+    batch,
+    cluster,
+    context,
+    data,
+    intervals,
+    layout,
+    memory,
+    models,
+    modules,
+    optimiser,
+    precision,
+    quantisation,
+    rows,
+    schedule,
+    secrets,
+    site,
+    targets,
+    tracking,
+)
 from conf.schema.rules.registry import RULES
 from conf.schema.run import RunConfig
 

@@ -1,66 +1,125 @@
-"""Rules between adapter, precision, devices and the layout over workers."""
+"""Rules of how a model is laid over workers, and of kernels that need a device or a kind of model."""
 
 from collections.abc import Iterator
 
+from conf.schema.rules.reading import DEEPSPEED, SHARDED
 from conf.schema.rules.registry import Finding, rule
 from conf.schema.run import RunConfig
 
+_LIGER = (
+    "llama", "mistral", "mixtral", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen3", "qwen3_moe", "phi3", "granite",
+    "olmo2",
+)  # fmt: skip
+"""Families that liger-kernel has kernels for (its table MODEL_TYPE_TO_APPLY_LIGER_FN)."""
 
-@rule("quantised-full", reads=("adapter.kind", "adapter.bits"), reason="quantised weights have no gradients")
-def quantised_full(config: RunConfig) -> Iterator[Finding]:
-    if config.adapter.kind == "full" and config.adapter.bits is not None:
+
+@rule(
+    "offload-strategy",
+    reads=("parallel.offload", "parallel.strategy"),
+    reason="what rests in host memory is a matter of the layout",
+    fix="use optimizer with zero1, zero2 or zero3, parameters with zero3 or fsdp2",
+    fails="no other layout moves anything: the run needs the memory that it was to save",
+)
+def offload_strategy(config: RunConfig) -> Iterator[Finding]:
+    offload, strategy = config.parallel.offload, config.parallel.strategy
+    allowed = {"none": (strategy,), "optimizer": DEEPSPEED, "parameters": SHARDED}[offload]
+    if strategy not in allowed:
+        others = " or ".join(f"parallel={name}" for name in allowed)
         yield (
-            "adapter.bits",
-            f"adapter.bits={config.adapter.bits} cannot be combined with full tuning, since transformers refuses to "
-            "train quantised weights: use adapter=qlora, or adapter.bits=null",
+            "parallel.offload",
+            f"parallel.offload={offload} has no effect with parallel={strategy}: use {others}, or "
+            "parallel.offload=none",
         )
 
 
 @rule(
-    "quantised-sharding",
-    reads=("adapter.bits", "parallel.strategy"),
-    reason="bitsandbytes' packed weights cannot be partitioned by ZeRO-3, nor 8-bit ones by FSDP2",
-)
-def quantised_sharding(config: RunConfig) -> Iterator[Finding]:
-    bits, strategy = config.adapter.bits, config.parallel.strategy
-    if bits is not None and (strategy == "zero3" or (bits == 8 and strategy == "fsdp2")):
-        yield (
-            "parallel.strategy",
-            f"parallel={strategy} cannot shard weights of {bits} bits: use parallel=ddp or parallel=zero2",
-        )
-
-
-@rule("bf16-device", reads=("precision.compute", "gpu.device"), reason="bf16 on a CPU is emulated", warning=True)
-def bf16_device(config: RunConfig) -> Iterator[Finding]:
-    if config.precision.compute == "bf16" and config.gpu.device == "cpu":
-        yield "precision.compute", "bf16 on a CPU is slow: use precision.compute=fp32"
-
-
-@rule(
-    "attention-device",
-    reads=("model.attention", "gpu.device", "precision.compute"),
-    reason="flash-attn has kernels for 16-bit formats on CUDA alone",
-)
-def attention_device(config: RunConfig) -> Iterator[Finding]:
-    if config.model.attention != "flash_attention_2":
-        return
-    if config.gpu.device == "cpu":
-        yield "model.attention", "model.attention=flash_attention_2 needs a CUDA device: use model.attention=sdpa"
-    elif config.precision.compute == "fp32":
-        yield "precision.compute", "model.attention=flash_attention_2 needs 16-bit formats: use precision.compute=bf16"
-
-
-@rule(
-    "model-unknown",
-    reads=("model.id", "model.architecture", "model.source"),
-    reason="nothing is fetched before submission is asked for, so the sizes of a hub model are not known to a plan",
+    "offload-device",
+    reads=("parallel.offload", "gpu.device"),
+    reason="a CPU's memory is the host's",
+    fix="leave parallel.offload out on a CPU",
     warning=True,
 )
-def model_unknown(config: RunConfig) -> Iterator[Finding]:
-    model = config.model
-    if model.id and model.architecture is None and model.source in ("auto", "hub"):
+def offload_device(config: RunConfig) -> Iterator[Finding]:
+    if config.parallel.offload != "none" and config.gpu.device == "cpu":
         yield (
-            "model.id",
-            f"{model.id} is not in the catalogue: its size is not known, and whether the hub has it shows when the run "
-            "is prepared. parallel=auto takes it to fit one device, and data.max_length is not checked",
+            "parallel.offload",
+            f"parallel.offload={config.parallel.offload} saves nothing on a CPU, whose memory is the host's: leave it "
+            "out",
+        )
+
+
+@rule(
+    "reshard-unused",
+    reads=("parallel.reshard", "parallel.strategy"),
+    reason="reshard is an option of FSDP2",
+    fix="leave parallel.reshard out, or use parallel=fsdp2",
+    warning=True,
+)
+def reshard_unused(config: RunConfig) -> Iterator[Finding]:
+    if not config.parallel.reshard and config.parallel.strategy != "fsdp2":
+        yield (
+            "parallel.reshard",
+            f"parallel.reshard=false has no effect with parallel={config.parallel.strategy}: leave it out, or use "
+            "parallel=fsdp2",
+        )
+
+
+@rule(
+    "sharding-alone",
+    reads=("parallel.strategy", "parallel.offload", "cluster.nodes", "cluster.devices_per_node"),
+    reason="one worker has nobody to share with",
+    fix="use parallel=ddp on one device, or more devices",
+    warning=True,
+)
+def sharding_alone(config: RunConfig) -> Iterator[Finding]:
+    parallel = config.parallel
+    if config.world_size == 1 and parallel.strategy != "ddp" and parallel.offload == "none":
+        yield (
+            "parallel.strategy",
+            f"parallel={parallel.strategy} has nothing to share out on one device: use parallel=ddp, or a cluster of "
+            "more",
+        )
+
+
+@rule(
+    "liger-device",
+    reads=("method.liger", "gpu.device"),
+    reason="liger-kernel is written in Triton, for GPUs",
+    fix="leave method.liger out on a CPU",
+    fails="Triton raises RuntimeError: 0 active drivers, or liger-kernel cannot be imported",
+)
+def liger_device(config: RunConfig) -> Iterator[Finding]:
+    if config.method.liger and config.gpu.device == "cpu":
+        yield "method.liger", "method.liger=true needs a GPU: use method.liger=false"
+
+
+@rule(
+    "liger-family",
+    reads=("method.liger", "model.architecture"),
+    reason="liger-kernel has kernels for some families of models",
+    fix="leave method.liger out with other families",
+    warning=True,
+)
+def liger_family(config: RunConfig) -> Iterator[Finding]:
+    shape = config.model.architecture
+    if config.method.liger and shape is not None and shape.family not in _LIGER:
+        yield (
+            "method.liger",
+            f"method.liger=true has no effect, since liger-kernel knows no {shape.family} models: leave it out",
+        )
+
+
+@rule(
+    "compile-sharding",
+    reads=("method.compile", "parallel.strategy"),
+    reason="DeepSpeed's hooks that gather parameters break compiled graphs apart",
+    fix="use parallel=ddp or fsdp2 with method.compile=true",
+    warning=True,
+)
+def compile_sharding(config: RunConfig) -> Iterator[Finding]:
+    if config.method.compile and config.parallel.strategy == "zero3":
+        yield (
+            "method.compile",
+            "method.compile=true gains little with parallel=zero3, whose hooks break the graph at every layer: use "
+            "parallel=fsdp2, or method.compile=false",
         )

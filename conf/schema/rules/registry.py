@@ -1,4 +1,4 @@
-"""How a rule is written down: @rule(id, reads, reason) on a function that yields problems."""
+"""How a rule is written down: @rule(id, reads, reason, fix, fails) on a function that yields findings."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from conf.schema.run import RunConfig
 
 Finding = tuple[str, str]
 """Field to change, and the sentence that says what is wrong and what to type."""
+Findings = Callable[[RunConfig], Iterable[Finding]]
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,18 @@ class Rule:
     """One thing that must hold between fields."""
 
     id: str
+    """Short name, printed with the problem."""
     reads: tuple[str, ...]
+    """Dotted paths of the fields that it looks at."""
     reason: str
+    """Why it must hold, in one line."""
     warning: bool
-    findings: Callable[[RunConfig], Iterable[Finding]]
+    """Whether the run may go on all the same."""
+    fix: str
+    """What to do in general, in one line."""
+    fails: str
+    """What fails, or goes wrong without a word, in the job that breaks it; empty for a warning."""
+    findings: Findings
 
     def find(self, config: RunConfig) -> Iterator[Problem]:
         """The problems that this rule sees in a config."""
@@ -27,16 +36,18 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {}
+"""All rules by id. Rules of preference methods go into a module of their own here, with the methods."""
 
 
 def rule(
-    id: str, *, reads: tuple[str, ...], reason: str, warning: bool = False
-) -> Callable[[Callable[[RunConfig], Iterable[Finding]]], Callable[[RunConfig], Iterable[Finding]]]:
-    """Register a function as a rule."""
+    id: str, *, reads: tuple[str, ...], reason: str, fix: str, fails: str = "", warning: bool = False
+) -> Callable[[Findings], Findings]:
+    """Register a function as a rule. An error says what fails without it; a warning has nothing to say there."""
 
-    def register(function: Callable[[RunConfig], Iterable[Finding]]) -> Callable[[RunConfig], Iterable[Finding]]:
+    def register(function: Findings) -> Findings:
         assert id not in RULES, f"two rules are called {id}"
-        RULES[id] = Rule(id, reads, reason, warning, function)
+        assert warning is (fails == ""), f"{id}: an error says what fails in the job, a warning does not"
+        RULES[id] = Rule(id, reads, reason, warning, fix, fails, function)
         return function
 
     return register

@@ -21,6 +21,8 @@ _ASSIGNED = re.compile(
     "no-secrets",
     reads=("site.environment", "site.sbatch", "site.setup", "site.srun"),
     reason="config.yaml and job.sbatch are kept, and the script shows up in scontrol and sacct",
+    fix="export the secret in the shell that submits, or name a file that holds it",
+    fails="the secret stands in the run folder, in scontrol show job and in backups",
 )
 def no_secrets(config: RunConfig) -> Iterator[Finding]:
     site = config.site

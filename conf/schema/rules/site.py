@@ -9,7 +9,13 @@ from conf.schema.run import RunConfig
 from conf.schema.sbatch_flags import FREE, OWNED, canonical
 
 
-@rule("container-image", reads=("site.container",), reason="a container needs an image")
+@rule(
+    "container-image",
+    reads=("site.container",),
+    reason="a container needs an image",
+    fix="name an image, or use site.container.kind=none",
+    fails="the container's program is started without an image and refuses",
+)
 def container_image(config: RunConfig) -> Iterator[Finding]:
     container = config.site.container
     if container.kind != "none" and not container.image:
@@ -19,7 +25,13 @@ def container_image(config: RunConfig) -> Iterator[Finding]:
         )
 
 
-@rule("local-nodes", reads=("cluster.kind", "cluster.nodes"), reason="this machine is one node")
+@rule(
+    "local-nodes",
+    reads=("cluster.kind", "cluster.nodes"),
+    reason="this machine is one node",
+    fix="use one node, or a Slurm cluster",
+    fails="the agent starts the workers of one node, and they wait for the others until the rendezvous times out",
+)
 def local_nodes(config: RunConfig) -> Iterator[Finding]:
     if config.cluster.kind == "local" and config.cluster.nodes != 1:
         yield (
@@ -40,7 +52,13 @@ _SECRET = re.compile(r"(TOKEN(?!IZERS)|SECRET|PASSW|API_?KEY|ACCESS_KEY|CREDENTI
 _OURS = ("PYTHONPATH", "PYTHONSAFEPATH", "SLURMWRIGHT_ATTEMPT", "SLURM_EXPORT_ENV")
 
 
-@rule("sbatch-flags", reads=("site.sbatch", "site.gpu_request"), reason="sbatch would refuse it, or run another job")
+@rule(
+    "sbatch-flags",
+    reads=("site.sbatch", "site.gpu_request"),
+    reason="sbatch would refuse it, or run another job",
+    fix="use the field that a flag has, or a flag that sbatch knows",
+    fails="sbatch: unrecognized option; or a second value of a flag that is set already takes its place",
+)
 def sbatch_flags(config: RunConfig) -> Iterator[Finding]:
     for written in config.site.sbatch:
         flag = canonical(written.lstrip("-"))
@@ -60,7 +78,13 @@ def sbatch_flags(config: RunConfig) -> Iterator[Finding]:
         )
 
 
-@rule("one-line-values", reads=_WRITTEN, reason="a line of a batch script cannot hold a control character")
+@rule(
+    "one-line-values",
+    reads=_WRITTEN,
+    reason="a line of a batch script cannot hold a control character",
+    fix="write the value as one plain line",
+    fails="bash reads the rest of the value as a command of its own, or sbatch stops reading its options there",
+)
 def one_line_values(config: RunConfig) -> Iterator[Finding]:
     site = config.site
     values: list[tuple[str, object]] = [(f"site.{field}", getattr(site, field)) for field in _TEXTS]
@@ -74,7 +98,13 @@ def one_line_values(config: RunConfig) -> Iterator[Finding]:
             yield field, f"{value!r} holds a control character or a newline: write it as one plain line"
 
 
-@rule("site-environment", reads=("site.environment",), reason="the job's script is kept, and read by bash")
+@rule(
+    "site-environment",
+    reads=("site.environment",),
+    reason="the job's script is kept, and read by bash",
+    fix="use names of letters, digits and underscores, and leave secrets and our own variables out",
+    fails="bash: export: not a valid identifier; or the secret stands in the run folder and in scontrol show job",
+)
 def site_environment(config: RunConfig) -> Iterator[Finding]:
     for name in config.site.environment:
         field = f"site.environment.{name}" if name.isprintable() else "site.environment"
