@@ -1,0 +1,21 @@
+"""Verb `stop`: let a running run save and end at its next step."""
+
+from collections.abc import Sequence
+
+from conf.folder import RunFolder, write_json
+from launcher import asking
+
+
+def main(argv: Sequence[str]) -> int:
+    """`python -m launcher stop RUN [--wait] [--json]`. Gives the exit code; 0 too where it was asked before.
+
+    Raises InputError for a run that is not running."""
+    return asking.main("stop", "Let a running run save and end. `resume` goes on with it.", argv, ask, ends=True)
+
+
+def ask(folder: RunFolder) -> bool:
+    """Write RUN/stop. False where somebody has asked before: whose reason stands."""
+    if folder.stop_file.exists():
+        return False
+    write_json(folder.stop_file, {"reason": "stopped"})
+    return True
