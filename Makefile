@@ -10,7 +10,7 @@ STAMP := $(VENV)/.ready
 SLURM ?= 1
 export SLURM
 
-.PHONY: help setup demo check test test-train test-slurm cluster cluster-down bench
+.PHONY: help setup demo check test test-train test-slurm catalogue cluster cluster-down bench
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,10 @@ test: ## everything: check, training tests, Slurm tests
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test-train
 	@$(MAKE) --no-print-directory test-slurm
+
+catalogue: setup ## write docs/catalogue.md from the options' files
+	@$(BIN)/python -m launcher catalogue --markdown > docs/catalogue.md.new
+	@mv docs/catalogue.md.new docs/catalogue.md
 
 cluster: setup ## leave a private Slurm cluster up to try things on
 	@$(BIN)/python -m tests.slurm.cluster up --suffix try

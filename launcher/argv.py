@@ -66,7 +66,7 @@ def parse(argv: Sequence[str]) -> Line:
     overrides: list[str] = []
     hydra: list[str] = []
     seen: set[str] = set()
-    folder = os.environ.get("SLURMWRIGHT_CONFIG_DIR") or None
+    folder: str | None = None
     words = [_readable(word) for word in argv]
     while words:
         word = words.pop(0)
@@ -94,7 +94,7 @@ def parse(argv: Sequence[str]) -> Line:
         multirun="--multirun" in seen,
         json="--json" in seen,
         help="--help" in seen,
-        config_dir=_folder(folder) if folder else None,
+        config_dir=own_folder(folder),
         hydra=tuple(hydra),
     )
 
@@ -124,7 +124,11 @@ def _readable(word: str) -> str:
     return word
 
 
-def _folder(text: str) -> Path:
+def own_folder(text: str | None) -> Path | None:
+    """The folder of the user's own options: the one given, else SLURMWRIGHT_CONFIG_DIR's; InputError without it."""
+    text = text or os.environ.get("SLURMWRIGHT_CONFIG_DIR")
+    if not text:
+        return None
     path = Path(text).expanduser().absolute()
     if not path.is_dir():
         raise InputError(

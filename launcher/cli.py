@@ -17,6 +17,10 @@ from launcher.errors import InputError, LauncherError
 VERBS = {
     "submit": ("launcher.submit", "compose, check, freeze and submit a run; the verb where none is given"),
     "plan": ("launcher.plan", "all of that but submitting: prints sizes, layout and the exact batch script"),
+    "schema": ("launcher.schema", "JSON Schema of a run, or of a group's option files, for editors"),
+    "explain": ("launcher.explain", "what a field, a group, an option or a rule is"),
+    "catalogue": ("launcher.catalogue", "the groups and their options: models, devices, adapters, recipes"),
+    "import": ("launcher.importing", "an Axolotl recipe as a recipe of this tool, with the fate of every key"),
     "data": ("launcher.data", "look at prepared data: each token, and whether it is trained on"),
     "status": ("launcher.status", "how runs are: state, progress, why they wait, when they start"),
     "logs": ("launcher.logs", "a run's log; -f follows it"),
@@ -25,6 +29,9 @@ VERBS = {
         "launcher.resume",
         "go on with a run from its newest checkpoint, with other operational fields if wanted",
     ),
+    "stop": ("launcher.stop", "let a running run save and end, at its next step"),
+    "checkpoint": ("launcher.checkpoint", "let a running run save, and go on"),
+    "doctor": ("launcher.doctor", "what this site is, and what that means for runs"),
 }
 """Verbs of this room: module with `main(arguments) -> exit code`, and what it does."""
 _GROUP = "slurmwright.verbs"
@@ -93,8 +100,8 @@ def _entries() -> list[EntryPoint]:
 
 def main_help() -> str:
     """The help of the command as a whole."""
-    lines = [f"  {verb:8} {says}" for verb, (_, says) in VERBS.items()]
-    lines += [f"  {entry.name:8} (added by {entry.dist.name if entry.dist else entry.module})" for entry in _entries()]
+    lines = [f"  {verb:10} {says}" for verb, (_, says) in VERBS.items()]
+    lines += [f"  {entry.name:10} (added by {entry.dist.name if entry.dist else entry.module})" for entry in _entries()]
     return texts.MAIN.format(verbs="\n".join(lines))
 
 

@@ -6,6 +6,8 @@ python -m launcher [VERB] [key=value ...] [flags]      fine-tune a language mode
   python -m launcher +model=smollm2_135m +cluster=local              train here, and follow it
   python -m launcher plan +model=llama3_70b +cluster=2x8xh100        look before you submit
   python -m launcher +model=llama3_70b +cluster=2x8xh100 site.partition=gpu
+  python -m launcher recipe=qlora_8b_single_gpu data=file data.path=rows.jsonl
+  python -m launcher explain adapter.r                               what a field is; `catalogue`: what there is
   python -m launcher status                                          how all runs are
   python -m launcher resume RUN cluster.time=2-00:00:00              go on where it stopped
 
@@ -30,6 +32,7 @@ A command is a line of layers. A group takes an option, a field takes a value; `
 groups
 {groups}
 
+`catalogue [GROUP]` lists all options, `explain FIELD` says what it takes; `recipe=FILE.yaml` is a recipe from anywhere.
 `cluster=2x8xh100` is short for `cluster=8xh100 cluster.nodes=2`. All mistakes of a line are reported at once.
 """
 

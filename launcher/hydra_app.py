@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 
 from conf.schema.problems import ConfigProblems
 from launcher.argv import Line
-from launcher.compose import store_base
+from launcher.compose import hydra_words, store_base
 from launcher.errors import InputError
 from launcher.options import CONF, groups
 from launcher.overrides import check
+from launcher.own_files import check_files, check_folder
 
 _COMMAND = re.compile(r"^\s*(\S*python[\d.]*\s+-m\s+launcher|\S+)(\s+(submit|plan|data)(?=\s))?\s*")
 
@@ -30,7 +31,13 @@ def hand_over(line: Line) -> int:
     checked = check(line.overrides, line.config_dir)
     if checked.problems:
         raise ConfigProblems(checked.problems)
-    words = [word if _is_choice(word) or word.startswith("~") else f"++{word}" for word in checked.canonical]
+    problems = [*check_files(checked.choices, line.config_dir)]
+    if line.config_dir is not None:
+        problems += check_folder(line.config_dir)
+    if problems:
+        raise ConfigProblems(problems)
+    fields = [word for word in checked.canonical if not _is_choice(word)]
+    words = [*hydra_words(checked.choices), *(word if word.startswith("~") else f"++{word}" for word in fields)]
     return _hydra([*(["--multirun"] if line.multirun else []), *folder, *line.hydra, *words])
 
 

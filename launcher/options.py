@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from launcher import ROOT
+from launcher.yaml_files import read_values
 
 CONF = ROOT / "conf"
 """Folder of the shipped option groups."""
@@ -28,9 +27,8 @@ class OptionGroup:
 @cache
 def groups() -> dict[str, OptionGroup]:
     """The option groups, in the order of the root's defaults list."""
-    root = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
     found = {}
-    for entry in root["defaults"]:
+    for entry in read_values(CONF / "config.yaml")["defaults"]:
         if isinstance(entry, dict):
             ((key, default),) = entry.items()
             name = key.removeprefix("optional ")
@@ -41,12 +39,33 @@ def groups() -> dict[str, OptionGroup]:
 
 def options(group: str, config_dir: Path | None = None) -> list[str]:
     """The options of a group: shipped ones and those of the user's folder."""
-    names: set[str] = set()
+    own = _in_folder(config_dir / group) if config_dir is not None else frozenset()
+    return sorted(_shipped(group) | own)
+
+
+@cache
+def _shipped(group: str) -> frozenset[str]:
+    return _in_folder(CONF / group)
+
+
+def _in_folder(folder: Path) -> frozenset[str]:
+    return frozenset(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def is_file(group: str, option: str) -> bool:
+    """Whether an option is given as the path of its file, which a recipe may be: `recipe=any/where.yaml`."""
+    return group == "recipe" and option.endswith((".yaml", ".yml"))
+
+
+def option_file(group: str, option: str, config_dir: Path | None = None) -> Path | None:
+    """The file of an option, None where there is none. A shipped option stands before one of the user's own."""
+    if is_file(group, option):
+        path = Path(option).expanduser().absolute()
+        return path if path.is_file() else None
     for root in (CONF, config_dir):
-        if root is not None:
-            folder = root / group
-            names.update(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-    return sorted(names)
+        if root is not None and (root / group / f"{option}.yaml").is_file():
+            return root / group / f"{option}.yaml"
+    return None
 
 
 def split_cluster(option: str, known: list[str]) -> tuple[str, int | None]:

@@ -22,7 +22,7 @@ from conf.schema.fields import (
 )
 from conf.schema.problems import Problem, did_you_mean
 from launcher.grammar import is_sweep, parse, spell, text_of
-from launcher.options import groups, options, other_size, split_cluster
+from launcher.options import groups, is_file, option_file, options, other_size, split_cluster
 
 _INTERPOLATION = re.compile(r"\$\{\s*(oc\.|hydra:|now:)|\$\{\s*(" + "|".join(fields()).replace(".", r"\.") + r")\s*\}")
 
@@ -126,9 +126,15 @@ class _Word:
     def _choose(self) -> None:
         group, option = self.key, self.raw.strip()
         known = options(group, self.config_dir)
-        if len(option) > 1 and option[0] == option[-1] and option[0] in "'\"":
-            option = option[1:-1]
+        option = text_of(parse(f"{group}={option}"), option, str) or option
         nodes = None
+        if is_file(group, option):
+            file = option_file(group, option)
+            if file is None:
+                self.checked.refuse(group, self._no_file(option))
+                return
+            option = str(file)
+            known = [option]
         if group == "cluster":
             option, nodes = split_cluster(option, known)
         if option.lower() in ("null", "none") and option not in known and groups()[group].default is None:
@@ -144,11 +150,18 @@ class _Word:
             return
         if before is None:
             self.checked.choices[group] = option
-            self.checked.canonical.append(f"{group}={option}")
+            self.checked.canonical.append(f"{group}={spell(group, option, option)}")
         if nodes is not None:
             self.checked.shorthand = nodes
             self.checked.values.append(Value("cluster.nodes", nodes))
             self.checked.canonical.append(f"cluster.nodes={nodes}")
+
+    def _no_file(self, option: str) -> str:
+        path = Path(option).expanduser().absolute()
+        beside = [str(Path(option).with_name(file.name)) for file in path.parent.glob("*.y*ml") if file.is_file()]
+        names = ", ".join(options(self.key, self.config_dir))
+        guess = did_you_mean(option, beside) if beside else f"give the path of a file, or a recipe by name: {names}"
+        return f"{self.key}={option}: there is no file {path}; {guess}"
 
     def _no_option(self, option: str, known: list[str]) -> str:
         if is_sweep(parse(f"{self.key}={option}")):
@@ -183,7 +196,7 @@ class _Word:
             return
         else:
             value = parsed.value()
-        if _mentions_interpolation(value):
+        if mentions_interpolation(value):
             self.checked.refuse(
                 path,
                 f"{path}={self.raw}: interpolations are not resolved; type the value, or let your shell put it in",
@@ -226,7 +239,8 @@ def _is_list(annotation: Any) -> bool:
     return getattr(annotation, "__origin__", None) is list
 
 
-def _mentions_interpolation(value: Any) -> bool:
+def mentions_interpolation(value: Any) -> bool:
+    """Whether a text asks for a value that Hydra would put in: none is, neither on the line nor in files."""
     return isinstance(value, str) and _INTERPOLATION.search(value) is not None
 
 

@@ -8,11 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from conf.folder import RunFolder
+from conf.schema.adapter import AdapterConfig
 from conf.schema.cluster import GpuConfig
 from conf.schema.identity import identity_digest, run_id
 from conf.schema.problems import Problem
 from conf.schema.run import RunConfig
-from conf.schema.sizes import lora_parameter_count
+from conf.schema.trainable import initial_rank, trainable_count
 from launcher import argv, report
 from launcher.resolve import Resolved, resolve
 from launcher.slurm.flags import flags
@@ -43,7 +44,7 @@ def make_plan(resolved: Resolved) -> dict[str, Any]:
         "run_id": run_id(config),
         "identity_digest": identity_digest(config),
         "world_size": config.world_size,
-        "batch": config.batch.model_dump(by_alias=True),
+        "batch": config.batch.model_dump(by_alias=True, exclude={"evaluation"}),
         "parallel": config.parallel.strategy,
         "sizes": {"parameters": config.model.parameters, "trainable_parameters": trainable_parameters(config)},
         "memory": {"peak_gib": None, "parts": {}},
@@ -75,12 +76,7 @@ def trainable_parameters(config: RunConfig) -> int | None:
     adapter, shape = config.adapter, config.model.architecture
     if adapter.kind == "full":
         return config.model.parameters
-    if shape is None or adapter.modules_to_save:
-        return None
-    try:
-        return lora_parameter_count(shape, adapter.r, adapter.targets or ())
-    except ValueError:
-        return None
+    return None if shape is None else trainable_count(shape, adapter)
 
 
 def show(resolved: Resolved, plan: dict[str, Any]) -> None:
@@ -99,7 +95,6 @@ def show(resolved: Resolved, plan: dict[str, Any]) -> None:
 
 def _rows(config: RunConfig, plan: dict[str, Any]) -> list[tuple[str, str]]:
     model, adapter, data, method, batch = config.model, config.adapter, config.data, config.method, config.batch
-    low_rank = f" r={adapter.r} alpha={adapter.alpha:g} on {', '.join(adapter.targets or [])}"
     length = f"{method.max_steps} steps" if method.max_steps else f"{method.epochs:g} epochs"
     where = f"{config.cluster.nodes} nodes x " if config.cluster.nodes > 1 else ""
     limit = f"limit {config.cluster.time}; " if config.cluster.kind == "slurm" else ""
@@ -108,7 +103,7 @@ def _rows(config: RunConfig, plan: dict[str, Any]) -> list[tuple[str, str]]:
         ("folder", str(folder_of(config).path)),
         ("model", f"{model.id}: {_size(plan['sizes'])}"),
         ("licence", (model.licence or "see the model's page") + (", a token of the hub is needed" * model.gated)),
-        ("adapter", adapter.name + (low_rank if adapter.kind == "lora" else "")),
+        ("adapter", _adapter(adapter)),
         ("data", f"{data.name}, up to {data.max_length} tokens{', packed' if data.packing else ''}"),
         ("method", f"{method.name}, {length}, learning rate {method.learning_rate:g}"),
         ("device", _device(config.gpu)),
@@ -120,22 +115,33 @@ def _rows(config: RunConfig, plan: dict[str, Any]) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
+def _adapter(adapter: AdapterConfig) -> str:
+    """What is trained, in a line."""
+    if adapter.kind == "full":
+        return adapter.name
+    if adapter.kind == "freeze":
+        what = [f"the last {adapter.last_layers} layers"] if adapter.last_layers else []
+        return f"{adapter.name}: {', '.join(what + adapter.unfrozen)}"
+    rank = f" r={adapter.r}"
+    if adapter.kind == "adalora":
+        rank = f" r={initial_rank(adapter)} to {adapter.r} alpha={adapter.alpha:g}"
+    elif adapter.kind == "lora":
+        rank += f" alpha={adapter.alpha:g}"
+    layers = "" if adapter.layers is None else f" of layers {', '.join(map(str, adapter.layers))}"
+    targets = ", ".join([*(adapter.targets or []), *adapter.target_parameters])
+    return f"{adapter.name}{'' if adapter.kind == 'ia3' else rank} on {targets}{layers}"
+
+
 def _size(sizes: dict[str, Any]) -> str:
     total, trained = sizes["parameters"], sizes["trainable_parameters"]
     if not total:
         return "size unknown"
-    return f"{human(total)} parameters" + (f", {human(trained)} trained ({trained / total:.2%})" if trained else "")
+    return f"{report.human(total)} parameters" + (
+        f", {report.human(trained)} trained ({trained / total:.2%})" if trained else ""
+    )
 
 
 def _device(gpu: GpuConfig) -> str:
     facts = ((gpu.memory_gib, "GiB"), (gpu.bf16_tflops, "Tflop/s in bf16"), (gpu.bandwidth_gb_s, "GB/s"))
     known = ", ".join(f"{value:g} {unit}" for value, unit in facts if value is not None)
     return (gpu.type or gpu.device) + (f": {known}" if known else "")
-
-
-def human(count: int) -> str:
-    """A count in three digits: 134.5 M."""
-    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
-            return f"{count / size:.4g} {unit}"
-    return str(count)

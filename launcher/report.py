@@ -54,3 +54,11 @@ def _print_list(what: str, problems: list[Problem], out: TextIO) -> None:
         width = min(max(len(problem.field) for problem in problems), 32)
         for problem in problems:
             print(f"  {one_line(problem.field):{width}}  {one_line(problem.message)}", file=out)
+
+
+def human(count: int) -> str:
+    """A count in three digits: 134.5 M."""
+    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.4g} {unit}"
+    return str(count)

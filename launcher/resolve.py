@@ -4,21 +4,23 @@ Every step sets aside what is wrong and goes on with the rest, so that one repor
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from conf.schema.derive import derive
-from conf.schema.fields import free_key
+from conf.schema.fields import steps_to
 from conf.schema.problems import ConfigProblems, Problem
 from conf.schema.rules import check as check_rules
 from conf.schema.run import RunConfig
 from launcher.compose import COMPOSITION_ERRORS, compose_tree, line_of, sources
-from launcher.options import groups, options
+from launcher.options import CONF, groups, is_file, option_file, options
 from launcher.overrides import Checked, Value, check
-from launcher.validate import validate
+from launcher.own_files import check_files, check_folder
+from launcher.validate import Places, validate
+from launcher.yaml_files import Unreadable, line_in, read_node
 
 _UNCHOSEN = re.compile(r"You must specify '(\w+)'")
 
@@ -42,12 +44,22 @@ def resolve(words: Sequence[str], config_dir: Path | None = None) -> Resolved:
     checked = check(words, config_dir)
     tree, choices = compose_known(checked, config_dir)
     set_values(tree, checked.values)
-    return judge(tree, checked, _places(checked, choices, config_dir))
+    own = config_dir is not None or is_file("recipe", choices.get("recipe", ""))
+    return judge(tree, checked, _places(checked, choices, config_dir), own)
 
 
 def compose_known(checked: Checked, config_dir: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
     """Compose what was chosen; stand-ins take the place of what was not or could not be, and are marked invalid."""
     choices = dict(checked.choices)
+    if config_dir is not None:
+        checked.problems += check_folder(config_dir)
+    unusable = list(check_files(choices, config_dir))
+    if unusable:
+        checked.problems += unusable
+        checked.invalid.update(groups())
+        return RunConfig().dump(), choices
+    if "recipe" in checked.invalid:
+        checked.invalid.update(groups())  # it would have chosen some of them
     for group in groups().values():
         if group.mandatory and group.name in checked.invalid:
             choices.setdefault(group.name, options(group.name)[0])
@@ -72,7 +84,7 @@ def compose_known(checked: Checked, config_dir: Path | None) -> tuple[dict[str, 
 def set_values(tree: dict[str, Any], values: Iterable[Value]) -> None:
     """Set single fields in a tree, in order."""
     for entry in values:
-        *parents, last = _steps(entry.path)
+        *parents, last = steps_to(entry.path)
         node = tree
         for parent in parents:
             if not isinstance(node.get(parent), dict):
@@ -84,8 +96,12 @@ def set_values(tree: dict[str, Any], values: Iterable[Value]) -> None:
             node[last] = entry.value
 
 
-def judge(tree: dict[str, Any], checked: Checked, places: Callable[[str], str] = lambda path: "") -> Resolved:
-    """Validate, derive and check a tree; ConfigProblems where anything is wrong. `places` names the file of a value."""
+def judge(
+    tree: dict[str, Any], checked: Checked, places: Places = lambda path, steps=(): "", own: bool = False
+) -> Resolved:
+    """Validate, derive and check a tree; ConfigProblems where anything is wrong.
+
+    `places` names the file of a value; `own` says that files of the user's own may be among them."""
     unset = [path for path, value in _leaves(tree, "") if value == "???"]
     composed, refused = validate(tree, places)
     refused = [
@@ -101,16 +117,21 @@ def judge(tree: dict[str, Any], checked: Checked, places: Callable[[str], str] =
     ]
     config = derive(composed)
     invalid = checked.invalid | {problem.field for problem in refused}
-    found = [*checked.problems, *refused, *check_rules(config, frozenset(invalid))]
+    ruled = check_rules(config, frozenset(invalid))
+    if own:
+        ruled = [_placed(problem, places) for problem in ruled]
+    found = [*checked.problems, *refused, *ruled]
     if any(not problem.warning for problem in found):
         raise ConfigProblems(found)
     return Resolved(config, composed, tuple(checked.canonical), tuple(ConfigProblems(found).problems))
 
 
-def _steps(path: str) -> list[str]:
-    """The steps to a field; a free mapping's key may have dots of its own and is one step."""
-    parent, key = free_key(path)
-    return [*parent.split("."), key] if key else path.split(".")
+def _placed(problem: Problem, places: Places) -> Problem:
+    """A rule's problem with the line that it is about, where that is in a file of the user's own."""
+    place = places(problem.field)
+    if not place or Path(place.rpartition(":")[0]).is_relative_to(CONF):
+        return problem
+    return replace(problem, message=f"{problem.message} ({place})")
 
 
 def _leaves(node: Any, path: str) -> Iterable[tuple[str, Any]]:
@@ -121,16 +142,16 @@ def _leaves(node: Any, path: str) -> Iterable[tuple[str, Any]]:
         yield path, node
 
 
-def _places(checked: Checked, choices: dict[str, str], config_dir: Path | None) -> Callable[[str], str]:
+def _places(checked: Checked, choices: dict[str, str], config_dir: Path | None) -> Places:
     """A function that names the YAML line of a value, "" for one that was typed on the command line."""
     typed = {entry.path for entry in checked.values}
     listed = cache(lambda: sources(choices, config_dir))
 
-    def place(path: str) -> str:
+    def place(path: str, steps: Sequence[str | int] = (), /) -> str:
         if any(path == name or path.startswith(name + ".") for name in typed):
             return ""
         try:
-            return line_of(path, listed())
+            return line_of(path, listed(), steps)
         except COMPOSITION_ERRORS:
             return ""
 
@@ -139,15 +160,30 @@ def _places(checked: Checked, choices: dict[str, str], config_dir: Path | None) 
 
 def _uncomposable(error: Exception, choices: dict[str, str], config_dir: Path | None) -> Problem:
     """Options that Hydra cannot read or combine: its own first sentence, and the files of the user that took part."""
-    own = [
-        str(config_dir / group / f"{option}.yaml")
-        for group, option in choices.items()
-        if config_dir is not None and (config_dir / group / f"{option}.yaml").is_file()
-    ]
-    fields = [group for group in choices if config_dir is not None and (config_dir / group).is_dir()] or list(choices)
+    own = []
+    for group, option in choices.items():
+        file = option_file(group, option, config_dir)
+        if file is not None and not file.is_relative_to(CONF):
+            own.append((group, f"{file}:{_line_of_error(error, file, group)}"))
     said = " ".join(str(error).split())[:400]
-    where = f" (look into {', '.join(own)})" if own else ""
-    return Problem(fields[0] if fields else "conf", f"the chosen options cannot be composed: {said}{where}")
+    where = f" (look into {', '.join(place for _, place in own)})" if own else ""
+    field = own[0][0] if own else next(iter(choices), "conf")
+    return Problem(field, f"the chosen options cannot be composed: {said}{where}")
+
+
+def _line_of_error(error: Exception, file: Path, group: str) -> int:
+    """The line that OmegaConf complains of, else that of the defaults list, which Hydra complains of."""
+    parts = str(getattr(error, "full_key", None) or "").split(".")
+    try:
+        node = read_node(file)
+    except Unreadable as unreadable:
+        return unreadable.line
+    return (
+        line_in(node, parts)
+        or line_in(node, parts[1:] if parts[0] == group else parts)
+        or line_in(node, ["defaults"])
+        or 1
+    )
 
 
 def _some(names: list[str]) -> str:

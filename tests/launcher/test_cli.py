@@ -51,7 +51,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_an_unknown_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plann", *GOOD]) == 2
-    assert "did you mean plan?" in capsys.readouterr().err
+    assert "did you mean plan" in capsys.readouterr().err
 
 
 def test_all_problems_in_one_report_without_a_traceback(tmp_path: Path) -> None:

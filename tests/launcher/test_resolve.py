@@ -196,7 +196,7 @@ def test_a_recipe_without_its_first_line_is_told_so(tmp_path: Path) -> None:
     ],
 )
 def test_a_secret_is_refused_and_not_repeated(word: str) -> None:
-    (problem,) = problems(*GOOD, word)
+    (problem,) = [problem for problem in problems(*GOOD, word) if not problem.warning]
     assert "secret" in problem.message
     assert word.rpartition("=")[2].strip("']") not in problem.message.split()
 
