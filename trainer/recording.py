@@ -91,6 +91,10 @@ class Recorder:
             log.info("step %d/%d  evaluation loss %.4f", step, self.total_steps, eval_loss)
         self.restart_clock()
 
+    def has_evaluated(self, step: int) -> bool:
+        """Whether any attempt has evaluated after this step."""
+        return any(line["event"] == "evaluated" and line.get("step") == step for line in self.folder.events())
+
     def close(self) -> None:
         """Flush what is held back."""
         if self.board is not None:

@@ -19,6 +19,8 @@ from trainer import checkpoint, parallel
 from trainer.boundary import Boundary
 from trainer.recording import Recorder
 
+LOOK_EACH = 8
+"""Batches of an evaluation between two looks for a notice."""
 OPTIMIZERS = {"adamw": "adamw_torch", "adamw_fused": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
@@ -186,6 +188,8 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         sums = torch.zeros(2, dtype=torch.float64)
         # Sharded models talk in each forward pass: all ranks make the same number, some of them for nothing.
         for turn in range(-(-len(starts) // world)):
+            if turn % LOOK_EACH == LOOK_EACH - 1 and self.boundary.must_leave():
+                return self._give_up_evaluation()
             number = turn * world + rank
             start = starts[number] if number < len(starts) else 0
             batch = self.data_collator([rows[row] for row in range(start, min(start + size, len(rows)))])
@@ -202,6 +206,19 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         found = {"eval_loss": eval_loss}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
+
+    def evaluate_what_is_due(self, args: Any, state: Any) -> None:
+        """Of a resumed run: the evaluation of the step that it resumes from, where the last attempt had no time."""
+        due = args.eval_strategy == "steps" and state.global_step > 0 and state.global_step % args.eval_steps == 0
+        if due and self.boundary.anyone(self.recorder.writes and not self.recorder.has_evaluated(state.global_step)):
+            self.evaluate()
+
+    def _give_up_evaluation(self) -> dict[str, float]:
+        """Told to leave in the middle of it: save what there is; the next attempt evaluates from the start."""
+        self._metrics["eval"].clear()
+        self.control.should_save = self.state.global_step > 0
+        self.control.should_training_stop = True
+        return {}
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
@@ -222,6 +239,9 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
                 seconds = round(time.perf_counter() - begun, 3)
                 self.recorder.event("checkpoint_committed", step, path=str(final), seconds=seconds)
             wait_for_all()
+            if step < self.args.max_steps and self.boundary.must_leave():
+                # Told while it was written: a further step would only have to be written, too.
+                self.control.should_training_stop = True
         except Exception as error:
             self.recorder.event("checkpoint_failed", step, why=str(error))
             raise
@@ -273,15 +293,19 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
             run.parallel.strategy, args.world_size, self.trainer.model_wrapped, self.trainer.optimizer
         )
         self.trainer.recorder.begin(state.max_steps, state.global_step)
+        self.trainer.evaluate_what_is_due(args, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         agreed = self.trainer.boundary.agree(self.trainer.step_tokens)
         self.trainer.recorder.step_done(state.global_step, agreed.tokens)
         if agreed.save and args.should_save:
             self.trainer.folder.save_file.unlink(missing_ok=True)
-        if agreed.stop and state.global_step < state.max_steps:
+        if (agreed.stop or agreed.notice) and state.global_step < state.max_steps:
             control.should_training_stop = True
-        if agreed.save or agreed.stop:
+        if agreed.notice:
+            # Saved first; the next attempt evaluates what is due.
+            control.should_evaluate = False
+        if agreed.save or agreed.stop or agreed.notice:
             control.should_save = True
         if control.should_save:
             # A line of metrics never spans a checkpoint, from which a later attempt may count anew.

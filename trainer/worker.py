@@ -11,15 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from conf.folder import RunFolder
+from conf.folder import RunFolder, write_json
 from conf.schema.run import RunConfig
 from trainer import checkpoint, parallel
+from trainer.attempt import LEFT
 from trainer.boundary import Boundary
 from trainer.errors import PreparationError
 from trainer.failure import WorkerError, write_failure
 from trainer.quiet import no_progress_bars, quieten
 from trainer.recording import Recorder
 from trainer.result import write_result
+from trainer.signals import NoticeFlag
 
 RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
 """Longest wait of a collective: rank 0 may need it to digest a large checkpoint."""
@@ -42,11 +44,13 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1:
         print("usage: python -m trainer worker RUN", file=sys.stderr)
         return 2
+    notice = NoticeFlag()
+    notice.install()
     folder = RunFolder(argv[0])
     place = place_of(dict(os.environ))
     _set_up_log(place)
     try:
-        work(folder, place)
+        work(folder, place, notice)
     except (WorkerError, PreparationError) as error:
         log.error("%s", error)
         write_failure(folder.attempt_folder(place.attempt), place.rank, error)
@@ -72,8 +76,10 @@ def place_of(environ: dict[str, str]) -> Place:
     )
 
 
-def work(folder: RunFolder, place: Place) -> None:
-    """Train, from the newest checkpoint where there is one, and write the result. Raises what goes wrong."""
+def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
+    """Train, from the newest checkpoint where there is one, and write the result. Raises what goes wrong.
+
+    After a notice all workers save and leave together, at the first moment at which they can agree."""
     config = folder.config()
     if folder.result().get("status") == "completed":
         log.info("%s is finished already", folder.id)
@@ -103,14 +109,18 @@ def work(folder: RunFolder, place: Place) -> None:
     data_seconds = _since(begun)
 
     begun = time.perf_counter()
-    trainer = _build(config, folder, place, recorder, args, Path(assets["model"]["path"]), train, held_out)
+    boundary = Boundary(folder, place.rank, place.world, notice)
+    trainer = _build(config, folder, place, recorder, boundary, args, Path(assets["model"]["path"]), train, held_out)
     recorder.event("model_loaded", seconds=_since(begun))
     recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
     if resume is not None:
         recorder.event("resumed", checkpoint.step_of(resume), path=str(resume))
         log.info("resuming from %s", resume)
-    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    _finish(config, folder, recorder, trainer, steps)
+    if boundary.must_leave():
+        _leave(folder, place, checkpoint.step_of(resume) if resume is not None else 0)
+    else:
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+        _finish(config, folder, place, recorder, trainer, steps)
     recorder.close()
     if with_group:
         import torch
@@ -198,6 +208,7 @@ def _build(
     folder: RunFolder,
     place: Place,
     recorder: Recorder,
+    boundary: Boundary,
     args: Any,
     path: Path,
     train: Any,
@@ -210,7 +221,7 @@ def _build(
         config,
         folder,
         recorder,
-        Boundary(folder, place.rank, place.world),
+        boundary,
         args,
         model.load_model(path, config),
         load_tokenizer(path, config.model),
@@ -220,11 +231,23 @@ def _build(
     )
 
 
-def _finish(config: RunConfig, folder: RunFolder, recorder: Recorder, trainer: Any, steps: int) -> None:
-    """Save what was trained, unless the run was asked to stop before its end, and write the result."""
+def _leave(folder: RunFolder, place: Place, step: int) -> None:
+    """Tell the agent that the workers were told to leave, and have nothing unsaved."""
+    if place.rank == 0:
+        write_json(folder.attempt_folder(place.attempt) / LEFT, {"step": step})
+    log.info("saved at step %d and leaving, as told", step)
+
+
+def _finish(
+    config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder, trainer: Any, steps: int
+) -> None:
+    """Save what was trained, unless the run was asked to stop or told to leave before its end, and write the result."""
     step = trainer.state.global_step
     lora = config.adapter.kind == "lora"
     trainable = _trainable(trainer)
+    if step < steps and trainer.boundary.leaving:
+        _leave(folder, place, step)
+        return
     if step < steps:
         reason = trainer.boundary.reason()
         if recorder.writes:

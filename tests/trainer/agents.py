@@ -53,7 +53,19 @@ def run_folder(
     for name, body in {"worker": worker, **modules}.items():
         (folder.code / "trainer" / f"{name}.py").write_text(HEADER + body)
     folder.attempt_folder(1).mkdir(parents=True)
+    no_slurm(folder)
     return folder
+
+
+def no_slurm(folder: RunFolder, scontrol: str = "exit 1", sbatch: str = "exit 1") -> None:
+    """Programs of Slurm's for the agents of a run: shell lines that see their arguments as `$*`; both refuse at first.
+
+    Each call is noted down, a line each, in the run's `calls`."""
+    (folder.path / "bin").mkdir(exist_ok=True)
+    for name, lines in (("scontrol", scontrol), ("sbatch", sbatch)):
+        program = folder.path / "bin" / name
+        program.write_text(f"#!/bin/sh\necho {name} \"$*\" >>'{folder.path}/calls'\n{lines}\n")
+        program.chmod(0o755)
 
 
 def slurm(nodes: int, rank: int, **more: str) -> dict[str, str]:
@@ -83,6 +95,7 @@ def start(folder: RunFolder, variables: dict[str, str], cwd: Path | None = None)
     """Start `python -m trainer agent RUN` as a job does: in the run's code folder, as attempt 1."""
     code = cwd or folder.code
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "OMP_", "GLOO_"))}
+    kept["PATH"] = f"{folder.path / 'bin'}:{kept['PATH']}"
     environ = kept | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1", "SLURMWRIGHT_ATTEMPT": "1", **variables}
     return subprocess.Popen(
         [sys.executable, "-m", "trainer", "agent", str(folder.path)],

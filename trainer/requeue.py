@@ -1,0 +1,82 @@
+"""Asking Slurm for another attempt of this job: the same job again, or where that is forbidden a job after it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from conf.folder import RunFolder
+
+TIMEOUT = 20.0
+"""Seconds for one call."""
+_GONE = ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT", "DEADLINE")
+"""States in which somebody, or the end, was quicker: a requeue would undo what a person wants."""
+
+
+def again(folder: RunFolder, attempt: int, job_id: str, cause: str, exclude: Sequence[str]) -> str | None:
+    """Have the job started once more, and write the event. Gives why that cannot be, in words, or None where it will.
+
+    `scontrol requeue` kills the job at once: everything must be saved and written down before."""
+    if not shutil.which("scontrol") and not shutil.which("sbatch"):
+        return "neither scontrol nor sbatch is on the PATH of this node"
+    folder.append_event("requeued", attempt, cause=cause, excluded=list(exclude))
+    if shutil.which("scontrol"):
+        state = _state(job_id)
+        if state in _GONE:
+            return f"the job is {state.lower()} already"
+        if exclude:
+            _call("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(exclude)}")
+        complaint = _call("scontrol", "requeue", job_id)
+        if complaint is None:
+            return None
+    else:
+        complaint = "scontrol is not on the PATH of this node"
+    return _chain(folder, exclude, complaint)
+
+
+def _state(job_id: str) -> str:
+    text = _output("scontrol", "show", "job", "--oneliner", job_id)
+    return next((word.partition("=")[2] for word in text.split() if word.startswith("JobState=")), "")
+
+
+def _chain(folder: RunFolder, exclude: Sequence[str], complaint: str) -> str | None:
+    """A new job of the same script and name, which waits until this one is gone."""
+    python, store = os.environ.get("SLURMWRIGHT_PYTHON"), os.environ.get("SLURMWRIGHT_STORE")
+    if not shutil.which("sbatch") or python is None or store is None:
+        return f"{complaint}; sbatch cannot be called here either"
+    output = str(folder.attempts).replace("%", "%%") + "/slurm-%j.log"
+    flags = ["--parsable", "--dependency=singleton", f"--chdir={folder.code}", f"--output={output}"]
+    flags += [f"--exclude={','.join(exclude)}"] if exclude else []
+    job_id = _output("sbatch", *flags, str(folder.script), str(folder.path), python, store).strip().partition(";")[0]
+    if not job_id.isdigit():
+        return f"{complaint}; sbatch refuses a job after this one, too"
+    number = max(folder.attempt_numbers(), default=0) + 1
+    folder.append_event("submitted", number, job_id=job_id, why=complaint)
+    return None
+
+
+def _call(*command: str) -> str | None:
+    """Run a program of Slurm's; its complaint in words, or None."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=_environment())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{command[0]}: {error}"
+    return None if done.returncode == 0 else f"{command[0]}: {(done.stderr or done.stdout).strip()}"
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=_environment())
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _environment() -> dict[str, str]:
+    """Without this job's own variables, which sbatch would take for wishes."""
+    kept = ("SLURM_CONF",)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or not name.startswith(("SLURM_", "SBATCH_", "SRUN_", "MASTER_"))
+    }
