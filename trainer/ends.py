@@ -26,9 +26,11 @@ _ROOTS: tuple[Cause, ...] = ("cancelled", "preempted", "time_limit", "disk_full"
 class Ended(Exception):
     """The attempt is over, for another reason than that its workers are done."""
 
-    def __init__(self, cause: Cause, message: str) -> None:
+    def __init__(self, cause: Cause, message: str, node: str | None = None) -> None:
         self.cause: Cause = cause
         self.message = message
+        self.node = node
+        """The node that is to blame, where it is not the one that says so."""
         super().__init__(f"{cause}: {message}")
 
 

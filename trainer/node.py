@@ -12,6 +12,7 @@ from conf.folder import Cause, RunFolder, read_json
 from conf.schema.run import RunConfig
 from trainer import lifeline, peers, preparation, processes, rendezvous, requeue
 from trainer.attempt import DONE, INTERRUPTED, AttemptRecord, left
+from trainer.beat import beat_age
 from trainer.ends import End, Ended, kills_for_memory, tail, verdict, worker_end
 from trainer.job import Job
 from trainer.signals import SignalFlags
@@ -60,7 +61,7 @@ class Node:
         try:
             end = self._carry_through()
         except Ended as ended:
-            end = End(self._job.node, ended.cause, ended.message)
+            end = End(ended.node or self._job.node, ended.cause, ended.message)
         except _Followed:
             end = End(self._job.node, "unknown", "left because the attempt ended on another node")
         except Exception as error:
@@ -126,6 +127,12 @@ class Node:
             if len(codes) == len(workers.pids):
                 return self._all_done()
             self._pause()
+            if self._stalled():
+                workers.dump_stacks(self._say)
+                raise Ended(
+                    "stalled",
+                    f"no step for limits.stall={self._config.limits.stall} s; the stacks of all workers are in {self._log}",
+                )
 
     def _all_done(self) -> End:
         """The workers are done, or have saved and left because one of them was told to."""
@@ -167,6 +174,8 @@ class Node:
             return
         if others.over or _bad(others.ends):
             raise _Followed
+        if self._job.is_head and (silent := others.silent):
+            raise Ended("node_failure", f"no sign of life from {', '.join(silent)} for {peers.SILENCE:.0f} s", silent[0])
         if others.trouble is not None:
             time.sleep(1.0)
             self._heed_signals()
@@ -211,6 +220,12 @@ class Node:
             event.get("event") == "data_ready" and event.get("attempt") == self._attempt
             for event in self._folder.events()
         )
+
+    def _stalled(self) -> bool:
+        """Whether training has begun and its last sign of progress is too long ago."""
+        limit = self._config.limits.stall
+        age = beat_age(self._log.parent)
+        return limit is not None and age is not None and age > limit
 
     def _cause(self, number: signal.Signals | None) -> tuple[Cause, str]:
         """What a signal means, and that in words. None: another node had it."""

@@ -4,7 +4,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from conf.folder import RunFolder
@@ -13,7 +14,7 @@ from trainer.job import Job, usable_cpus
 from trainer.lifeline import AGENT_VARIABLE
 from trainer.network import interface_towards
 from trainer.rendezvous import Meeting
-from trainer.signals import TELL, held_back
+from trainer.signals import DUMP, TELL, held_back
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -63,6 +64,16 @@ class Workers:
                 os.kill(pid, TELL)
             except ProcessLookupError:
                 pass
+
+    def dump_stacks(self, say: Callable[[str], None]) -> None:
+        """Have every worker write the stacks of its threads to the node's log."""
+        for local, pid in enumerate(self.pids):
+            say(f"stacks of worker {local} of this node, process {pid}:")
+            try:
+                os.kill(pid, DUMP)
+            except ProcessLookupError:
+                continue
+            time.sleep(0.5)
 
     def stop(self) -> None:
         """SIGKILL to every worker's process group: to a worker SIGTERM is a notice, and what must be saved is saved."""

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from conf.folder import Event, RunFolder, append_line, now
+from trainer.beat import Beat
 
 STEP_EVENT_SECONDS = 30.0
 """Least time between two `step` events, which show that the run is alive."""
@@ -29,6 +30,7 @@ class Recorder:
         self._seconds = 0.0
         self._steps = 0
         self._mark = time.perf_counter()
+        self._beat = Beat(folder.attempt_folder(attempt))
         self._last_event = -math.inf
         self._last_line = -math.inf
 
@@ -37,8 +39,14 @@ class Recorder:
         if self.writes:
             self.folder.append_event(event, self.attempt, step, **more)
 
+    def alive(self) -> None:
+        """Show that the run makes progress."""
+        if self.writes:
+            self._beat.strike()
+
     def begin(self, total_steps: int, step: int) -> None:
         """Training starts at `step` of `total_steps`."""
+        self.alive()
         self.total_steps = total_steps
         if self.wants_tensorboard:
             self.board = _open_board(self.folder, self.attempt, step)
@@ -55,6 +63,7 @@ class Recorder:
         self._tokens += tokens
         self._steps += 1
         self._mark = present
+        self.alive()
         if present - self._last_event > STEP_EVENT_SECONDS:
             self._last_event = present
             self.event("step", step)

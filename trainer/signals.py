@@ -1,6 +1,8 @@
 """The one place where signals become flags. A handler sets one and does nothing else."""
 
+import faulthandler
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +13,9 @@ NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 """Slurm's notices before an end (`sbatch --signal`, `preempt_send_user_signal`)."""
 TELL = signal.SIGUSR2
 """How an agent tells its workers of a notice."""
+
+DUMP = signal.SIGRTMIN
+"""How an agent asks a worker for its stacks. Python's faulthandler answers, even out of a call that hangs."""
 
 
 class SignalFlags:
@@ -48,6 +53,7 @@ class NoticeFlag:
         for number in (signal.SIGTERM, *NOTICES):
             signal.signal(number, self._note)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, *NOTICES))
+        faulthandler.register(DUMP, file=sys.stderr, all_threads=True)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.given = True

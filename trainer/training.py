@@ -188,6 +188,7 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         sums = torch.zeros(2, dtype=torch.float64)
         # Sharded models talk in each forward pass: all ranks make the same number, some of them for nothing.
         for turn in range(-(-len(starts) // world)):
+            self.recorder.alive()
             if turn % LOOK_EACH == LOOK_EACH - 1 and self.boundary.must_leave():
                 return self._give_up_evaluation()
             number = turn * world + rank
@@ -238,6 +239,7 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
                 checkpoint.keep_newest(self.folder.checkpoints, self.run.checkpoint.keep)
                 seconds = round(time.perf_counter() - begun, 3)
                 self.recorder.event("checkpoint_committed", step, path=str(final), seconds=seconds)
+                self.recorder.alive()
             wait_for_all()
             if step < self.args.max_steps and self.boundary.must_leave():
                 # Told while it was written: a further step would only have to be written, too.

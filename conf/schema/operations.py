@@ -38,6 +38,9 @@ class LimitsConfig(Group):
     """Ends by the time limit after which the run goes on."""
     node_failures: NonNegativeInt = 10
     """Losses of a node or of its network after which the run goes on."""
+    stall: PositiveInt | None = 1800
+    """Seconds without a step, an evaluated batch or a written checkpoint after which training counts as hung: the
+    stacks of all workers are written into the node's logs, and the attempt ends. None: never."""
     crashes: NonNegativeInt = 2
     """Crashes after which the run goes on; never twice in a row at the same step."""
 

@@ -13,6 +13,7 @@ import yaml
 
 from conf.folder import RunFolder, write_json
 from conf.schema.cluster import ClusterConfig
+from conf.schema.operations import LimitsConfig
 from conf.schema.run import RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,13 +40,19 @@ def main(argv):
 
 
 def run_folder(
-    path: Path, worker: str, nodes: int = 1, devices: int = 1, kind: str = "slurm", **modules: str
+    path: Path,
+    worker: str,
+    nodes: int = 1,
+    devices: int = 1,
+    kind: str = "slurm",
+    limits: dict[str, int] | None = None,
+    **modules: str,
 ) -> RunFolder:
     """A frozen run whose worker's main is `worker`, an indented body of Python; `modules` replace others of trainer."""
     folder = RunFolder(path)
     folder.path.mkdir(parents=True)
     cluster = ClusterConfig.model_validate({"kind": kind, "nodes": nodes, "devices_per_node": devices})
-    folder.config_file.write_text(yaml.safe_dump(RunConfig(cluster=cluster).dump()))
+    folder.config_file.write_text(yaml.safe_dump(RunConfig(cluster=cluster, limits=LimitsConfig.model_validate(limits or {})).dump()))
     write_json(folder.manifest_file, {"run_id": folder.id, "assets": {"data": {"path": str(folder.path)}}})
     for room in ("conf", "trainer"):
         ignored = shutil.ignore_patterns("__pycache__")

@@ -138,6 +138,40 @@ def test_a_node_that_was_lost_is_left_out_next_time(tmp_path: Path) -> None:
     assert not folder.result()
 
 
+def test_a_hang_is_found_and_shows_its_stacks(tmp_path: Path) -> None:
+    body = """
+    from trainer.beat import Beat
+    from trainer.signals import NoticeFlag
+    NoticeFlag().install()
+    Beat(Path(folder) / "attempts/0001").strike()
+    def hangs_here():
+        time.sleep(600)
+    hangs_here()
+"""
+    folder = run_folder(tmp_path / "run", body, devices=2, limits={"stall": 1})
+    with agents(folder) as (agent,):
+        assert agent.wait(PATIENCE) == 4
+    assert folder.result()["cause"] == "stalled" and "limits.stall=1" in folder.result()["message"]
+    log = next(folder.attempt_folder(1).glob("*.log")).read_text()
+    assert log.count("in hangs_here") == 2
+
+
+def test_a_node_that_goes_silent_is_lost(tmp_path: Path) -> None:
+    """Stopped, as one that is cut off the network: no connection breaks, it only says nothing any more."""
+    folder = run_folder(tmp_path / "run", TRAINS, nodes=2)
+    file = folder.code / "trainer" / "peers.py"
+    file.write_text(file.read_text().replace("SILENCE = 30.0", "SILENCE = 2.0"))
+    no_slurm(folder, scontrol="echo JobState=RUNNING")
+    with agents(folder, 2) as both:
+        up(folder, 2)
+        both[1].send_signal(signal.SIGSTOP)
+        assert both[0].wait(PATIENCE) == 4
+        both[1].send_signal(signal.SIGCONT)
+    record = read_json(folder.attempt_folder(1) / "attempt.json")
+    assert (record["cause"], record["culprit"]) == ("node_failure", "127.0.0.2")
+    assert "scontrol update JobId=77 ExcNodeList=127.0.0.2" in calls(folder)
+
+
 def test_an_attempt_without_a_word_is_closed_by_the_next(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", "    finish(folder)\n    return 0\n")
     write_json(folder.attempt_folder(1) / "attempt.json", {"attempt": 1, "ended": None})
