@@ -54,7 +54,9 @@ def decide(attempts: Sequence[Mapping[str, Any]], limits: LimitsConfig) -> Decis
     before = attempts[-2] if len(attempts) > 1 else {}
     same = before.get("cause") in _BUDGET and before.get("step") == last.get("step")
     if same and limit == "crashes" and _BUDGET.get(str(before.get("cause"))) == limit:
-        return Decision(False, f"step {int(last.get('step') or 0) + 1} has failed twice in a row: another try is no use")
+        return Decision(
+            False, f"step {int(last.get('step') or 0) + 1} has failed twice in a row; nothing changes by itself"
+        )
     if same and limit == "time_limits" and before.get("cause") == cause:
         return Decision(
             False, "two attempts in a row reached the time limit without a new step: give a longer cluster.time"

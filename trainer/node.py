@@ -129,10 +129,8 @@ class Node:
             self._pause()
             if self._stalled():
                 workers.dump_stacks(self._say)
-                raise Ended(
-                    "stalled",
-                    f"no step for limits.stall={self._config.limits.stall} s; the stacks of all workers are in {self._log}",
-                )
+                limit = self._config.limits.stall
+                raise Ended("stalled", f"no step for limits.stall={limit} s; the stacks of its workers: {self._log}")
 
     def _all_done(self) -> End:
         """The workers are done, or have saved and left because one of them was told to."""
@@ -175,7 +173,9 @@ class Node:
         if others.over or _bad(others.ends):
             raise _Followed
         if self._job.is_head and (silent := others.silent):
-            raise Ended("node_failure", f"no sign of life from {', '.join(silent)} for {peers.SILENCE:.0f} s", silent[0])
+            raise Ended(
+                "node_failure", f"no sign of life from {', '.join(silent)} for {peers.SILENCE:.0f} s", silent[0]
+            )
         if others.trouble is not None:
             time.sleep(1.0)
             self._heed_signals()
@@ -230,7 +230,8 @@ class Node:
     def _cause(self, number: signal.Signals | None) -> tuple[Cause, str]:
         """What a signal means, and that in words. None: another node had it."""
         name = number.name if number is not None else "a signal on another node"
-        deadline = self._job.deadline
+        asked = requeue.deadline(self._job.job_id) if self._job.is_head and self._job.job_id else None
+        deadline = asked or self._job.deadline
         # Slurm may send its notice of the limit a minute early.
         early = 30.0 if number == signal.SIGTERM else self._config.limits.notice + 75.0
         if deadline is not None and time.time() >= deadline - early:

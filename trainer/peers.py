@@ -151,7 +151,6 @@ class Peers:
                     self._ends[rank] = end
         self._over = over
 
-
     def _take_signs(self) -> None:
         for rank in range(1, len(self._job.nodes)):
             if not self._store.check([f"alive/{rank}"]):

@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from datetime import datetime
 
 from conf.folder import RunFolder
 
 TIMEOUT = 20.0
 """Seconds for one call."""
+ASK = "again"
+"""File in an attempt's folder by which the batch script is asked to requeue the job."""
 _GONE = ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT", "DEADLINE")
 """States in which somebody, or the end, was quicker: a requeue would undo what a person wants."""
 
@@ -17,11 +20,13 @@ def again(folder: RunFolder, attempt: int, job_id: str, cause: str, exclude: Seq
     """Have the job started once more, and write the event. Gives why that cannot be, in words, or None where it will.
 
     `scontrol requeue` kills the job at once: everything must be saved and written down before."""
-    if not shutil.which("scontrol") and not shutil.which("sbatch"):
-        return "neither scontrol nor sbatch is on the PATH of this node"
     folder.append_event("requeued", attempt, cause=cause, excluded=list(exclude))
+    if not shutil.which("scontrol") and not shutil.which("sbatch"):
+        # As in a container. The batch script is outside of it, and looks for this.
+        (folder.attempt_folder(attempt) / ASK).touch()
+        return None
     if shutil.which("scontrol"):
-        state = _state(job_id)
+        state = _fact(job_id, "JobState")
         if state in _GONE:
             return f"the job is {state.lower()} already"
         if exclude:
@@ -34,9 +39,20 @@ def again(folder: RunFolder, attempt: int, job_id: str, cause: str, exclude: Seq
     return _chain(folder, exclude, complaint)
 
 
-def _state(job_id: str) -> str:
+def deadline(job_id: str) -> float | None:
+    """When the time limit ends the job, in seconds since the epoch, as Slurm has it now: an administrator may have
+    changed it since the start. None where Slurm cannot be asked."""
+    try:
+        return datetime.fromisoformat(_fact(job_id, "EndTime")).timestamp()
+    except ValueError:
+        return None
+
+
+def _fact(job_id: str, name: str) -> str:
+    if not shutil.which("scontrol"):
+        return ""
     text = _output("scontrol", "show", "job", "--oneliner", job_id)
-    return next((word.partition("=")[2] for word in text.split() if word.startswith("JobState=")), "")
+    return next((word.partition("=")[2] for word in text.split() if word.startswith(f"{name}=")), "")
 
 
 def _chain(folder: RunFolder, exclude: Sequence[str], complaint: str) -> str | None:
@@ -74,9 +90,9 @@ def _output(*command: str) -> str:
 
 def _environment() -> dict[str, str]:
     """Without this job's own variables, which sbatch would take for wishes."""
-    kept = ("SLURM_CONF",)
+    kept = ("SLURM_CONF", "SLURM_TIME_FORMAT")
     return {
         name: value
-        for name, value in os.environ.items()
+        for name, value in (os.environ | {"SLURM_TIME_FORMAT": "standard"}).items()
         if name in kept or not name.startswith(("SLURM_", "SBATCH_", "SRUN_", "MASTER_"))
     }

@@ -238,9 +238,7 @@ def _leave(folder: RunFolder, place: Place, step: int) -> None:
     log.info("saved at step %d and leaving, as told", step)
 
 
-def _finish(
-    config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder, trainer: Any, steps: int
-) -> None:
+def _finish(config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder, trainer: Any, steps: int) -> None:
     """Save what was trained, unless the run was asked to stop or told to leave before its end, and write the result."""
     step = trainer.state.global_step
     lora = config.adapter.kind == "lora"

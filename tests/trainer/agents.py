@@ -52,7 +52,8 @@ def run_folder(
     folder = RunFolder(path)
     folder.path.mkdir(parents=True)
     cluster = ClusterConfig.model_validate({"kind": kind, "nodes": nodes, "devices_per_node": devices})
-    folder.config_file.write_text(yaml.safe_dump(RunConfig(cluster=cluster, limits=LimitsConfig.model_validate(limits or {})).dump()))
+    config = RunConfig(cluster=cluster, limits=LimitsConfig.model_validate(limits or {}))
+    folder.config_file.write_text(yaml.safe_dump(config.dump()))
     write_json(folder.manifest_file, {"run_id": folder.id, "assets": {"data": {"path": str(folder.path)}}})
     for room in ("conf", "trainer"):
         ignored = shutil.ignore_patterns("__pycache__")

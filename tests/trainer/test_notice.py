@@ -79,6 +79,16 @@ def test_the_end_of_the_time_limit_is_told_from_a_preemption(tmp_path: Path) -> 
     assert ("timed_out", None) in told(folder)
 
 
+def test_a_limit_that_was_changed_since_the_start_counts(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", TRAINS)
+    no_slurm(folder, scontrol="echo JobId=77 JobState=RUNNING EndTime=2026-01-01T00:00:00 X=1")
+    with agents(folder, SLURM_JOB_END_TIME="9999999999") as (agent,):
+        up(folder, 1)
+        agent.send_signal(signal.SIGUSR2)
+        agent.wait(PATIENCE)
+    assert read_json(folder.attempt_folder(1) / "attempt.json")["cause"] == "time_limit"
+
+
 def test_a_notice_before_training_leaves_at_once(tmp_path: Path) -> None:
     body = "    from trainer.signals import NoticeFlag\n    NoticeFlag().install()\n"
     body += "    out(folder, f'up-{rank}', str(os.getpid()))\n    time.sleep(600)\n"
@@ -108,7 +118,7 @@ def test_where_requeue_is_forbidden_a_job_is_chained(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", TRAINS)
     no_slurm(folder, scontrol="[ $1 = show ] && echo JobState=RUNNING", sbatch="echo 78")
     variables = {"SLURMWRIGHT_PYTHON": "/usr/bin/python3", "SLURMWRIGHT_STORE": "/store", "SLURM_JOB_NAME": "x"}
-    with agents(folder, **variables) as (agent,):
+    with agents(folder, 1, **variables) as (agent,):
         up(folder, 1)
         agent.send_signal(signal.SIGTERM)
         agent.wait(PATIENCE)
