@@ -31,7 +31,7 @@ class Decision:
     why: str = ""
     """Where it does not: what is used up, and what to do, in words."""
     exclude: tuple[str, ...] = ()
-    """Nodes that the next attempt must not have."""
+    """Nodes that the next attempt should not have, the one that failed last first."""
 
 
 def decide(attempts: Sequence[Mapping[str, Any]], limits: LimitsConfig) -> Decision:
@@ -61,8 +61,9 @@ def decide(attempts: Sequence[Mapping[str, Any]], limits: LimitsConfig) -> Decis
         return Decision(
             False, "two attempts in a row reached the time limit without a new step: give a longer cluster.time"
         )
-    return Decision(True, exclude=tuple(sorted(_culprits(attempts))))
+    return Decision(True, exclude=_culprits(attempts))
 
 
-def _culprits(attempts: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {str(a["culprit"]) for a in attempts if a.get("cause") in _NODES and a.get("culprit")}
+def _culprits(attempts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    blamed = [str(a["culprit"]) for a in reversed(attempts) if a.get("cause") in _NODES and a.get("culprit")]
+    return tuple(dict.fromkeys(blamed))

@@ -19,8 +19,9 @@ _HUNG_UP = re.compile(
     re.IGNORECASE,
 )
 _MARK = re.compile(r"\[rank ?(\d+)\]:? ?")
-_ROOTS: tuple[Cause, ...] = ("cancelled", "preempted", "time_limit", "disk_full", "out_of_memory", "launch_failed")
-"""Causes that explain the others, which are then mere echoes on other nodes."""
+_ROOTS: tuple[Cause, ...] = ("cancelled", "time_limit", "preempted", "disk_full", "out_of_memory", "launch_failed")
+"""Causes that explain the others, which are then mere echoes on other nodes. A node that knows of no limit near by says
+`preempted` of any notice; the head alone asks Slurm whether the limit was changed."""
 
 
 class Ended(Exception):

@@ -1,9 +1,10 @@
 """Asking Slurm for another attempt of this job: the same job again, or where that is forbidden a job after it."""
 
+import math
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from conf.folder import RunFolder
@@ -26,9 +27,11 @@ def again(folder: RunFolder, attempt: int, job_id: str, cause: str, exclude: Seq
         (folder.attempt_folder(attempt) / ASK).touch()
         return None
     if shutil.which("scontrol"):
-        state = _fact(job_id, "JobState")
+        facts = _facts(job_id)
+        state = facts.get("JobState", "")
         if state in _GONE:
             return f"the job is {state.lower()} already"
+        exclude = _bearable(exclude, facts)
         if exclude:
             _call("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(exclude)}")
         complaint = _call("scontrol", "requeue", job_id)
@@ -41,18 +44,41 @@ def again(folder: RunFolder, attempt: int, job_id: str, cause: str, exclude: Seq
 
 def deadline(job_id: str) -> float | None:
     """When the time limit ends the job, in seconds since the epoch, as Slurm has it now: an administrator may have
-    changed it since the start. None where Slurm cannot be asked."""
+    changed it since the start. None where Slurm cannot be asked; infinity for a job that is being preempted, whose
+    EndTime Slurm has moved to the end of its grace."""
+    facts = _facts(job_id)
     try:
-        return datetime.fromisoformat(_fact(job_id, "EndTime")).timestamp()
-    except ValueError:
+        if _time(facts["PreemptTime"]) >= _time(facts["StartTime"]):
+            return math.inf
+    except (KeyError, ValueError):
+        pass  # PreemptTime=None
+    try:
+        return _time(facts["EndTime"])
+    except (KeyError, ValueError):
         return None
 
 
-def _fact(job_id: str, name: str) -> str:
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _facts(job_id: str) -> dict[str, str]:
+    """What Slurm knows of the job, by its own names; {} where it cannot be asked."""
     if not shutil.which("scontrol"):
-        return ""
-    text = _output("scontrol", "show", "job", "--oneliner", job_id)
-    return next((word.partition("=")[2] for word in text.split() if word.startswith(f"{name}=")), "")
+        return {}
+    words = _output("scontrol", "show", "job", "--oneliner", job_id).split()
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def _bearable(exclude: Sequence[str], facts: Mapping[str, str]) -> list[str]:
+    """As many of the nodes, first ones first, as leave the job enough others in its partition: on a small site every
+    node has failed once in a long run's life, and the job would wait for ever."""
+    partition, needed = facts.get("Partition", ""), facts.get("NumNodes", "")
+    if not exclude or not partition or not needed.isdigit():
+        return list(exclude)
+    nodes = set(_output("sinfo", "--noheader", "--Node", "--format=%N", f"--partition={partition}").split())
+    spare = len(nodes) - int(needed)
+    return [node for node in exclude if node in nodes][: max(spare, 0)] if nodes else list(exclude)
 
 
 def _chain(folder: RunFolder, exclude: Sequence[str], complaint: str) -> str | None:

@@ -65,12 +65,12 @@ def run_folder(
     return folder
 
 
-def no_slurm(folder: RunFolder, scontrol: str = "exit 1", sbatch: str = "exit 1") -> None:
-    """Programs of Slurm's for the agents of a run: shell lines that see their arguments as `$*`; both refuse at first.
+def no_slurm(folder: RunFolder, scontrol: str = "exit 1", sbatch: str = "exit 1", sinfo: str = "exit 1") -> None:
+    """Programs of Slurm's for the agents of a run: shell lines that see their arguments as `$*`; all refuse at first.
 
     Each call is noted down, a line each, in the run's `calls`."""
     (folder.path / "bin").mkdir(exist_ok=True)
-    for name, lines in (("scontrol", scontrol), ("sbatch", sbatch)):
+    for name, lines in (("scontrol", scontrol), ("sbatch", sbatch), ("sinfo", sinfo)):
         program = folder.path / "bin" / name
         program.write_text(f"#!/bin/sh\necho {name} \"$*\" >>'{folder.path}/calls'\n{lines}\n")
         program.chmod(0o755)

@@ -39,6 +39,7 @@ def test_each_cause_has_its_own_budget(attempts: list[tuple[str, int]], again: b
 
 def test_lost_nodes_are_excluded_from_then_on() -> None:
     assert decide(ended(("node_failure", 3), ("preempted", 4)), LIMITS).exclude == ("n3",)
+    assert decide(ended(("node_failure", 5), ("node_failure", 3)), LIMITS).exclude == ("n3", "n5")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["preempted", "time_limit", "worker_crash", "network"]), st.integers(0, 9))))

@@ -89,6 +89,18 @@ def test_a_limit_that_was_changed_since_the_start_counts(tmp_path: Path) -> None
     assert read_json(folder.attempt_folder(1) / "attempt.json")["cause"] == "time_limit"
 
 
+def test_the_end_of_the_grace_is_no_time_limit(tmp_path: Path) -> None:
+    """Slurm moves EndTime there when it preempts a job."""
+    times = "StartTime=2026-01-01T00:00:00 PreemptTime=2026-01-01T00:01:00 EndTime=2026-01-01T00:01:20"
+    folder = run_folder(tmp_path / "run", TRAINS)
+    no_slurm(folder, scontrol=f"echo JobId=77 JobState=RUNNING {times}")
+    with agents(folder) as (agent,):
+        up(folder, 1)
+        agent.send_signal(signal.SIGTERM)
+        agent.wait(PATIENCE)
+    assert read_json(folder.attempt_folder(1) / "attempt.json")["cause"] == "preempted"
+
+
 def test_a_notice_before_training_leaves_at_once(tmp_path: Path) -> None:
     body = "    from trainer.signals import NoticeFlag\n    NoticeFlag().install()\n"
     body += "    out(folder, f'up-{rank}', str(os.getpid()))\n    time.sleep(600)\n"
@@ -129,8 +141,7 @@ def test_where_requeue_is_forbidden_a_job_is_chained(tmp_path: Path) -> None:
     assert [(event["job_id"], event["attempt"]) for event in submitted] == [("78", 2)]
 
 
-def test_a_node_that_was_lost_is_left_out_next_time(tmp_path: Path) -> None:
-    body = """
+TALKS = """
     import torch, torch.distributed as dist
     dist.init_process_group("gloo")
     out(folder, f"up-{rank}", str(os.getpid()))
@@ -138,7 +149,11 @@ def test_a_node_that_was_lost_is_left_out_next_time(tmp_path: Path) -> None:
         dist.all_reduce(torch.ones(1))
         time.sleep(0.05)
 """
-    folder = run_folder(tmp_path / "run", body, nodes=2)
+"""Workers that notice at once when another is gone."""
+
+
+def test_a_node_that_was_lost_is_left_out_next_time(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", TALKS, nodes=2)
     no_slurm(folder, scontrol="echo JobState=RUNNING")
     with agents(folder, 2) as both:
         up(folder, 2)
@@ -146,6 +161,21 @@ def test_a_node_that_was_lost_is_left_out_next_time(tmp_path: Path) -> None:
         assert both[0].wait(PATIENCE) == 4
     assert "scontrol update JobId=77 ExcNodeList=127.0.0.2" in calls(folder)
     assert not folder.result()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "excluded"), [("127.0.0.1 127.0.0.2", []), ("127.0.0.1 127.0.0.2 n3", ["127.0.0.2"])]
+)
+def test_a_small_site_keeps_the_nodes_that_the_job_needs(tmp_path: Path, nodes: str, excluded: list[str]) -> None:
+    folder = run_folder(tmp_path / "run", TALKS, nodes=2)
+    no_slurm(folder, scontrol="echo JobState=RUNNING Partition=low NumNodes=2", sinfo=f"echo {nodes}")
+    with agents(folder, 2) as both:
+        up(folder, 2)
+        both[1].kill()
+        both[0].wait(PATIENCE)
+    updates = [call for call in calls(folder) if "ExcNodeList" in call]
+    assert updates == [f"scontrol update JobId=77 ExcNodeList={node}" for node in excluded]
+    assert "scontrol requeue 77" in calls(folder)
 
 
 def test_a_hang_is_found_and_shows_its_stacks(tmp_path: Path) -> None:
