@@ -91,7 +91,8 @@ class Striker:
     def _moment(self, fault: Fault) -> Iterator[Moment]:
         """Wait for the fault's phase and hold the run in it."""
         watch = self._watch
-        watch.until(lambda run: self._alive(), ATTEMPT, "an attempt")
+        # A storm that goes on after it was interrupted finds an attempt that never said how it ended.
+        watch.until(lambda run: self._alive() and bool(self._processes(run.attempt)), ATTEMPT, "an attempt")
         attempt = watch.attempt
         if fault.phase == "prepare":
             watch.until(lambda run: any(p.kind == "prepare" for p in processes(self._folder)), ATTEMPT, "preparation")
@@ -99,7 +100,7 @@ class Striker:
             watch.until(lambda run: bool(run.of(attempt, "rendezvoused")), TRAINS, "the load of the model")
         else:
             watch.until(lambda run: bool(run.of(attempt, "data_ready")), TRAINS, "training")
-        mine = [found for found in processes(self._folder) if found.attempt == attempt]
+        mine = self._processes(attempt)
         if not mine:
             raise TooLate(f"attempt {attempt} has no process any more")
         leading = [one for one in mine if one.kind == "prepare" or (one.kind == "worker" and one.rank == 0)]
@@ -112,6 +113,9 @@ class Striker:
             if not self._still_there(fault, attempt):
                 raise TooLate(f"{fault.phase} was over before it could be hit")
             yield Moment(attempt, self._position(attempt), self._nodes(attempt), mine)
+
+    def _processes(self, attempt: int) -> list[Process]:
+        return [found for found in processes(self._folder) if found.attempt == attempt]
 
     def _there(self, fault: Fault, attempt: int, mark: int) -> bool:
         step = self._watch.step
