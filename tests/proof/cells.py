@@ -1,6 +1,7 @@
 """The matrix: what is varied, what a cell is called, and which cells a person asks for."""
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any, Literal
 
@@ -69,7 +70,7 @@ class Cell(Calm):
 
 def product_of_all() -> list[Cell]:
     """Every cell, 144."""
-    return [Cell(**dict(zip(FACTORS, values, strict=True))) for values in product(*FACTORS.values())]
+    return [_cell(values) for values in product(*FACTORS.values())]
 
 
 def pairwise() -> list[Cell]:
@@ -79,16 +80,18 @@ def pairwise() -> list[Cell]:
 
 
 def sample() -> list[Cell]:
-    """The few that run with every change: each cause twice, each world twice, each other value three times."""
-    rows = [
-        ("preemption", "2x2", True, "lora", 2, 4),
-        ("time_limit", "2", False, "full", 2, 1),
-        ("sigkill", "1", True, "full", 1, 4),
-        ("preemption", "1", False, "full", 1, 1),
-        ("time_limit", "2x2", True, "lora", 1, 1),
-        ("sigkill", "2", False, "lora", 2, 4),
+    """The few that run with every change: every value is there, and three calm runs serve for all."""
+    return [
+        _cell(values)
+        for values in (
+            ("preemption", "1", False, "full", 1, 1),
+            ("sigkill", "1", False, "full", 2, 1),
+            ("preemption", "2", True, "lora", 1, 4),
+            ("time_limit", "2", True, "lora", 2, 4),
+            ("time_limit", "2x2", True, "full", 1, 1),
+            ("sigkill", "2x2", True, "full", 2, 1),
+        )
     ]
-    return [Cell(**dict(zip(FACTORS, values, strict=True))) for values in rows]
 
 
 def asked(words: str) -> list[Cell]:
@@ -104,6 +107,6 @@ def asked(words: str) -> list[Cell]:
     return [names[word] for word in wanted]
 
 
-def plain(cell: Calm) -> dict[str, Any]:
-    """As values for JSON."""
-    return asdict(cell)
+def _cell(values: Sequence[Any]) -> Cell:
+    """From one value of each factor, in their order."""
+    return Cell(**dict(zip(FACTORS, values, strict=True)))

@@ -3,13 +3,14 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.proof.cells import FACTORS, LEAST, MANY, asked, pairwise, product_of_all, sample
 from tests.proof.covering import covering, every_pair, pairs
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.integers(0, 12))
 def test_every_pair_is_covered_by_few_rows(sizes: list[int], least: int) -> None:
     factors = {f"f{number}": range(size) for number, size in enumerate(sizes)}

@@ -6,8 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.faults.watch import Missed
 from tests.proof.measured import code_digest
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, ClusterError
 from tests.slurm.conftest import suffix, why_not
 from tests.storm.disk import Disk
 from tests.storm.judge import broken
@@ -44,6 +45,9 @@ def main() -> int:
             compare(storm)
         problems = broken(storm)
         text = page(storm, arguments.seed, problems)
+    except (Missed, AssertionError, ClusterError) as error:
+        print(f"BROKEN: {error}\nwhat is there is kept in {work}; the same command goes on from it", file=sys.stderr)
+        return 1
     finally:
         cluster.down()
     print(text)

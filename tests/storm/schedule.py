@@ -105,11 +105,14 @@ def _phases(kinds: list[Kind], dice: random.Random) -> list[Phase]:
     give("save", -(-len(kinds) // 5))
     for phase in ("load", "first_step", "evaluate"):
         give(phase, len(kinds) // 16)
-    rest = [phase or ("step" if dice.random() < 0.8 else None) for phase in phases]
-    return [
-        phase or dice.choice([one for one in PHASES[kind] if one != "prepare"])
-        for phase, kind in zip(rest, kinds, strict=True)
-    ]
+    return [phase or _plain(kind, dice) for phase, kind in zip(phases, kinds, strict=True)]
+
+
+def _plain(kind: Kind, dice: random.Random) -> Phase:
+    """The plain middle of training, mostly."""
+    if dice.random() < 0.8:
+        return "step"
+    return dice.choice([phase for phase in PHASES[kind] if phase != "prepare"])
 
 
 def _in_order(found: list[tuple[Kind, Phase]], dice: random.Random) -> list[tuple[Kind, Phase]]:

@@ -4,6 +4,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from conf.folder import RunFolder
@@ -55,28 +56,28 @@ def ours(storm: Storm, marks: list[int]) -> Stretch:
     folder = job.submit(storm.login, storm.root, "preempted", steps, f"checkpoint.interval={INTERVAL}",
                         f"evaluation.interval={steps}", "evaluation.max_rows=0")  # fmt: skip
     watch = Watch(folder)
-    for mark in marks:
-        watch.until(lambda run, mark=mark: run.step >= mark or done(folder), 300, f"step {mark}")
+    for number, mark in enumerate(marks, start=1):
+        watch.until(_reaches(number, mark), 300, f"step {mark} in attempt {number}")
         preempt(storm.cluster, inflict.job_of(folder))
     result = wait_for_end(folder, LONGEST)
     assert result["status"] == "completed", result
     lines = watch.look().losses
     return Stretch(
-        steps, held(storm.cluster, folder), statistics.median(line["seconds"] for line in lines),
+        steps, held(storm.cluster, folder), statistics.median(float(line["seconds"]) for line in lines),
         workload.digest(folder), len(lines) - steps, result["attempts"] - 1,
     )  # fmt: skip
 
 
-def done(folder: RunFolder) -> bool:
-    """Whether the run has completed."""
-    return bool(folder.result().get("status") == "completed")
+def _reaches(attempt: int, mark: int) -> Callable[[Watch], bool]:
+    """Whether an attempt has made a step, and the run the step `mark`."""
+    return lambda run: run.attempt >= attempt and run.step >= mark and bool(run.steps_of(attempt))
 
 
 def plain(storm: Storm, marks: list[int]) -> Stretch:
     """The plain script. Where its job is gone after a preemption, it is submitted again at once, as by a person who
     does nothing but watch it."""
     steps, output = marks[-1] + REST, storm.root / "plain"
-    (output).mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     assets = RunFolder(storm.root / "preempted").manifest()["assets"]
     script = _script(assets["model"]["path"], f"{assets['data']['path']}/train", output, steps)
     jobs = [storm.cluster.sbatch(script, *_FLAGS, f"--output={output}/log", cwd=output)]
@@ -86,26 +87,31 @@ def plain(storm: Storm, marks: list[int]) -> Stretch:
         deadline = time.monotonic() + LONGEST
         while not condition():
             assert time.monotonic() < deadline, f"the plain script does not end\n{(output / 'log').read_text()[-3000:]}"
-            if _gone(storm.cluster, jobs[-1]) and not (output / "done").exists():
+            if _gone(storm.cluster, jobs[-1]) and not ended():
                 jobs.append(storm.cluster.sbatch(script, *_FLAGS, f"--output={output}/log", cwd=output))
             time.sleep(0.3)
 
-    def step() -> int:
+    def reached(mark: int, known: int) -> bool:
+        """Whether it has made a new line since the last preemption, and the step `mark`."""
         tail.read()
-        return int(tail.lines[-1]["step"]) if tail.lines else 0
+        return ended() or (len(tail.lines) > known and int(tail.lines[-1]["step"]) >= mark)
 
-    hit = 0
+    def ended() -> bool:
+        return (output / "done").exists()
+
+    hit = known = 0
     for mark in marks:
-        wait(lambda mark=mark: step() >= mark or (output / "done").exists())  # type: ignore[misc]
-        if not (output / "done").exists():
+        wait(partial(reached, mark, known))
+        if not ended():
             hit += 1
             preempt(storm.cluster, jobs[-1])
-            # The step that is read next must be one after the preemption.
-            wait(lambda: storm.cluster.job(jobs[-1]).get("JobState") != "RUNNING" or (output / "done").exists())
-    wait(lambda: (output / "done").exists() and _gone(storm.cluster, jobs[-1]))
+            wait(lambda: ended() or storm.cluster.job(jobs[-1]).get("JobState") != "RUNNING")
+            tail.read()
+            known = len(tail.lines)
+    wait(lambda: ended() and _gone(storm.cluster, jobs[-1]))
     tail.read()
     return Stretch(
-        steps, held_by(storm.cluster, set(jobs)), statistics.median(line["seconds"] for line in tail.lines),
+        steps, held_by(storm.cluster, set(jobs)), statistics.median(float(line["seconds"]) for line in tail.lines),
         None, len(tail.lines) - steps, hit, len(jobs) - 1,
     )  # fmt: skip
 

@@ -136,4 +136,4 @@ def held_by(cluster: Cluster, jobs: set[str]) -> float:
 
 def step_seconds(folder: RunFolder) -> float:
     """Median seconds of a step."""
-    return statistics.median(line["seconds"] for line in folder.metrics() if "loss" in line)
+    return statistics.median(float(line["seconds"]) for line in folder.metrics() if "loss" in line)

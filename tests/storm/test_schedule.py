@@ -4,13 +4,14 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.storm.job import total_steps
 from tests.storm.schedule import DAMAGE, EACH, EARLY, GAP, KINDS, PHASES, schedule
 
 
+@settings(deadline=None)
 @given(st.integers(33, 80), st.integers(0, 1000))
 def test_every_kind_comes_often_enough_and_many_inside_a_save(faults: int, seed: int) -> None:
     found = schedule(faults, seed)
@@ -21,6 +22,7 @@ def test_every_kind_comes_often_enough_and_many_inside_a_save(faults: int, seed:
     assert {"load", "evaluate", "first_step", "prepare"} <= {fault.phase for fault in found}
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 1000))
 def test_each_hits_where_it_can_and_what_each_costs_can_be_told(faults: int, seed: int) -> None:
     found = schedule(faults, seed)
