@@ -4,7 +4,7 @@ from collections import Counter
 
 from tests.faults.watch import Watch
 from tests.storm.job import INTERVAL
-from tests.storm.schedule import DAMAGE, EACH, KINDS, NOTICE
+from tests.storm.schedule import DAMAGE, EACH, EARLY, KINDS, NOTICE
 from tests.storm.state import Hit, State
 from tests.storm.storm import Storm
 
@@ -17,7 +17,9 @@ def broken(storm: Storm) -> list[str]:
         found.append("the final weights are not those of the calm run")
     found += _coverage(state, len(storm.faults))
     if storm.folder.path.exists():
-        found += _gaps(Watch(storm.folder).look())
+        watch = Watch(storm.folder).look()
+        found += _gaps(watch)
+        found += [words for hit in state.hits for words in _told(hit, watch)]
     return found
 
 
@@ -37,6 +39,22 @@ def _of(hit: Hit) -> list[str]:
     if hit.by_hand and hit.kind != "full_disk":
         found.append(f"{name}: the run did not go on by itself")
     return found
+
+
+def _told(hit: Hit, watch: Watch) -> list[str]:
+    """What the run's own events say of a notice: the step of its end, and the first one of a later attempt."""
+    if hit.kind not in NOTICE or hit.phase in EARLY:
+        return []
+    name = f"fault {hit.number + 1} ({hit.kind} in {hit.phase}, attempt {hit.attempt})"
+    said = watch.of(hit.attempt, "preempted") + watch.of(hit.attempt, "timed_out")
+    wanted = "preempted" if hit.kind == "preemption" else "timed_out"
+    if [event["event"] for event in said] != [wanted]:
+        return [f"{name}: its events are {[event['event'] for event in said]}, not {wanted} once"]
+    later = (event for event in watch.events if event["event"] == "step" and event["attempt"] > hit.attempt)
+    first = next(later, None)
+    if first is None or first["step"] != said[0]["step"] + 1:
+        return [f"{name}: it ended at step {said[0]['step']}, and the next step was {first and first['step']}"]
+    return []
 
 
 def _coverage(state: State, faults: int) -> list[str]:

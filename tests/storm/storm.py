@@ -16,7 +16,7 @@ from tests.storm.schedule import Fault
 from tests.storm.state import Hit, State, Stretch, load
 from tests.storm.strike import Striker, TooLate
 
-TRIES = 4
+TRIES = 8
 """Times that a fault is tried; one that finds its moment gone is tried again at the next."""
 CALM, NAME = "calm", "storm"
 
