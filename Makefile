@@ -10,7 +10,12 @@ STAMP := $(VENV)/.ready
 SLURM ?= 1
 export SLURM
 
-.PHONY: help setup demo check test test-train test-slurm catalogue cluster cluster-down bench
+# Cells of the proof: pairs, all, sample, or names. Faults of the storm, and the seed of their schedule.
+CELLS ?= pairs
+FAULTS ?= 50
+SEED ?= 7
+
+.PHONY: help setup demo check test test-train test-slurm catalogue cluster cluster-down bench proof storm
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,3 +59,9 @@ cluster-down: setup ## remove that cluster and every trace of it
 
 bench: setup ## measure ratios against named alternatives, write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
+
+proof: setup ## interrupt runs in every way and compare their weights bit by bit, write docs/proof.md; CELLS=all
+	@$(BIN)/python -m tests.proof --cells $(CELLS)
+
+storm: setup ## one run under FAULTS=50 faults of SEED=7 on a real Slurm, write docs/storm.md
+	@$(BIN)/python -m tests.storm --faults $(FAULTS) --seed $(SEED)

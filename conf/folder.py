@@ -1,5 +1,6 @@
 """The run folder: the only interface between launcher and trainer. Every name in it is said here, once."""
 
+import errno
 import json
 import os
 import tempfile
@@ -101,22 +102,35 @@ def now() -> str:
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
-    """Append one JSON line in one write, so that lines of several processes never mix."""
+    """Append one JSON line in one write, so that lines of several processes never mix.
+
+    Raises OSError where the disk is full, which cuts a line in two; the next one then begins below it."""
     data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(handle, data)
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        if os.write(handle, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(handle)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The complete JSON lines of a file; a last line still being written is left out; [] where there is no file."""
+    """The complete JSON lines of a file; a last line still being written is left out, and so is one that a full disk
+    has cut; [] where there is no file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n") and line.strip()]
+    lines = []
+    for line in text.split("\n")[:-1]:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from importlib import import_module
 
 VERBS = {
     "agent": "run one node of a job: start its workers, see them end (jobs start this; you do not)",
+    "aftermath": "settle how an attempt ended whose agents could not (jobs start this)",
     "worker": "train on one device (the agent starts this)",
     "prepare": "convert weights and tokenise data of a run into the store",
     "show-data": "print prepared rows token by token with their labels",

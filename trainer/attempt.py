@@ -2,13 +2,16 @@
 
 import os
 import socket
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from conf.folder import Cause, Event, RunFolder, now, write_json
+from conf.folder import Cause, Event, RunFolder, now, read_json, write_json
 from conf.schema.identity import is_identity
 from conf.schema.run import RunConfig
+from trainer.budget import Decision, decide
 from trainer.ends import End
 from trainer.job import Job
 
@@ -18,10 +21,21 @@ DONE: tuple[Cause, ...] = ("completed", "stopped", "pruned")
 """Ends that the workers themselves bring about, with a result."""
 
 
+LEFT = "left.json"
+"""File in an attempt's folder that says that the workers have saved and left because they were told to."""
+
+
+def left(attempt: Path) -> int | None:
+    """The step after which all workers left together; None where they did not."""
+    step = read_json(attempt / LEFT).get("step")
+    return None if step is None else int(step)
+
+
 class AttemptRecord:
     """attempts/<n>/attempt.json and what goes with it."""
 
-    def __init__(self, folder: RunFolder, number: int) -> None:
+    def __init__(self, folder: RunFolder, number: int, begun: Mapping[str, Any] | None = None) -> None:
+        """`begun` is attempt.json as another process wrote it, where this one only ends the attempt."""
         self.folder = folder
         self.number = number
         self.file = folder.attempt_folder(number) / "attempt.json"
@@ -37,7 +51,7 @@ class AttemptRecord:
             "operational": {},
             "pid": os.getpid(),
             "host": socket.gethostname(),
-        }
+        } | dict(begun or {})
 
     def begin(self, job: Job, config: RunConfig) -> None:
         """The attempt has started. A result of an earlier attempt no longer holds."""
@@ -48,23 +62,61 @@ class AttemptRecord:
             "operational": operational(config),
         }
         self.folder.result_file.unlink(missing_ok=True)
+        self._close_earlier()
         write_json(self.file, self._values)
         self.folder.append_event(
             "started", self.number, nodes=list(job.nodes), world_size=config.world_size, job_id=job.job_id
         )
 
-    def conclude(self, end: End) -> None:
-        """Write down how the attempt ended. What the workers' own result says comes first: they know."""
+    def _close_earlier(self) -> None:
+        """Attempts that could not say how they ended: their node died, and Slurm started the job again."""
+        for number in self.folder.attempt_numbers():
+            file = self.folder.attempt_folder(number) / "attempt.json"
+            before = read_json(file)
+            if number < self.number and before and not before.get("ended"):
+                words = "ended without a word: its head node was lost"
+                write_json(
+                    file,
+                    before
+                    | {"ended": now(), "cause": "node_failure", "message": words, "step": last_step(self.folder)},
+                )
+
+    def conclude(self, end: End, config: RunConfig, requeues: bool) -> Decision | None:
+        """Write down how the attempt ended. What the workers' own result says comes first: they know.
+
+        Gives the decision that the run goes on by itself, where it does; only a job of Slurm can (`requeues`)."""
         status = self.folder.result().get("status")
         if status in DONE:
             self.end(status, None if end.cause == "completed" else end.message)
-        elif end.cause in INTERRUPTED:
-            self.end(end.cause, end.message)
-            if end.cause != "cancelled":
-                # Whoever cancels a run has written that event.
-                self.folder.append_event(INTERRUPTED[end.cause], self.number, last_step(self.folder), node=end.node)
+            return None
+        if end.cause == "cancelled":
+            self.end(end.cause, end.message)  # whoever cancels a run has written that event
+            return None
+        culprit = end.node if end.cause == "node_failure" else None
+        self._values |= {"step": left(self.file.parent) or last_step(self.folder), "culprit": culprit}
+        self.end(end.cause, end.message)
+        if end.cause in INTERRUPTED:
+            self.folder.append_event(INTERRUPTED[end.cause], self.number, self._values["step"], node=end.node)
+        decision = decide(self._attempts(), config.limits) if requeues else Decision(False)
+        if decision.again:
+            return decision
+        if decision.why or end.cause not in INTERRUPTED:
+            self.fail(end.cause, end.message + (f"\n{decision.why}" if decision.why else ""))
+        return None
+
+    def _attempts(self) -> list[dict[str, Any]]:
+        """All attempts that have ended, oldest first."""
+        records = [
+            read_json(self.folder.attempt_folder(number) / "attempt.json") for number in self.folder.attempt_numbers()
+        ]
+        return [record for record in records if record.get("ended")]
+
+    def not_again(self, end: End, complaint: str) -> None:
+        """Slurm refuses another attempt."""
+        if end.cause in INTERRUPTED:
+            self.end(end.cause, f"{end.message}; another attempt was refused: {complaint}")
         else:
-            self.fail(end.cause, end.message)
+            self.fail(end.cause, f"{end.message}\nanother attempt was refused: {complaint}")
 
     def end(self, cause: Cause, message: str | None = None) -> None:
         """The attempt has ended; the run may go on in another."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from conf.folder import RunFolder, read_json
+from trainer.signals import NoticeFlag
 
 Reason = Literal["stopped", "pruned"]
 
@@ -18,30 +19,49 @@ class Agreed:
     """Somebody asked the run to stop."""
     save: bool
     """Somebody asked for a checkpoint."""
+    notice: bool
+    """Some worker was told that its time is over: all save and leave."""
 
 
 class Boundary:
     """Looks for RUN/stop and RUN/save on rank 0 and makes all ranks agree on them."""
 
-    def __init__(self, folder: RunFolder, rank: int, world: int) -> None:
+    def __init__(self, folder: RunFolder, rank: int, world: int, notice: NoticeFlag) -> None:
         self.folder = folder
         self.rank = rank
         self.world = world
+        self.notice = notice
+        self.leaving = False
+        """Whether all workers have agreed to save and leave."""
 
     def agree(self, tokens: int) -> Agreed:
         """Called by every rank after each step with its own number of tokens. A collective on a CPU tensor."""
         asked = (False, False)
         if self.rank == 0:
             asked = (self.folder.stop_file.exists(), self.folder.save_file.exists())
+        total, stop, save, notice = self._sums(tokens, *asked, self.notice.given)
+        self.leaving = self.leaving or notice > 0
+        return Agreed(total, stop > 0, save > 0, notice > 0)
+
+    def must_leave(self) -> bool:
+        """Whether any worker was told to leave, the same answer on every rank. A collective, for use between steps:
+        before the first, in an evaluation, after a checkpoint."""
+        self.leaving = self.leaving or self.anyone(self.notice.given)
+        return self.leaving
+
+    def anyone(self, flag: bool) -> bool:
+        """Whether any worker says so. A collective."""
+        return self._sums(flag)[0] > 0
+
+    def _sums(self, *values: int) -> list[int]:
+        """Each value summed over all workers. For flags too: any rank that has one raises it for all."""
         if self.world == 1:
-            return Agreed(tokens, *asked)
+            return [int(value) for value in values]
         import torch
 
-        # A sum serves for the flags, too: any rank that has one raises it for all.
-        flags = torch.tensor([tokens, int(asked[0]), int(asked[1])], dtype=torch.int64)
+        flags = torch.tensor([int(value) for value in values], dtype=torch.int64)
         torch.distributed.all_reduce(flags)
-        total, stop, save = (int(value) for value in flags.tolist())
-        return Agreed(total, stop > 0, save > 0)
+        return [int(value) for value in flags.tolist()]
 
     def reason(self) -> Reason:
         """Why the run is asked to stop; `stopped` where the file says nothing that we know."""

@@ -19,16 +19,19 @@ _HUNG_UP = re.compile(
     re.IGNORECASE,
 )
 _MARK = re.compile(r"\[rank ?(\d+)\]:? ?")
-_ROOTS: tuple[Cause, ...] = ("cancelled", "preempted", "time_limit", "disk_full", "out_of_memory", "launch_failed")
-"""Causes that explain the others, which are then mere echoes on other nodes."""
+_ROOTS: tuple[Cause, ...] = ("cancelled", "time_limit", "preempted", "disk_full", "out_of_memory", "launch_failed")
+"""Causes that explain the others, which are then mere echoes on other nodes. A node that knows of no limit near by says
+`preempted` of any notice; the head alone asks Slurm whether the limit was changed."""
 
 
 class Ended(Exception):
     """The attempt is over, for another reason than that its workers are done."""
 
-    def __init__(self, cause: Cause, message: str) -> None:
+    def __init__(self, cause: Cause, message: str, node: str | None = None) -> None:
         self.cause: Cause = cause
         self.message = message
+        self.node = node
+        """The node that is to blame, where it is not the one that says so."""
         super().__init__(f"{cause}: {message}")
 
 

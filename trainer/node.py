@@ -8,18 +8,17 @@ import time
 import traceback
 from collections.abc import Callable
 
-from conf.folder import RunFolder, read_json
+from conf.folder import Cause, RunFolder, read_json
 from conf.schema.run import RunConfig
-from trainer import lifeline, peers, preparation, processes, rendezvous
-from trainer.attempt import DONE, INTERRUPTED, AttemptRecord
+from trainer import lifeline, peers, preparation, processes, rendezvous, requeue
+from trainer.attempt import DONE, INTERRUPTED, AttemptRecord, left
+from trainer.beat import beat_age
 from trainer.ends import End, Ended, kills_for_memory, tail, verdict, worker_end
 from trainer.job import Job
 from trainer.signals import SignalFlags
 
 ARRIVAL = 600.0
 """Seconds within which all nodes must have found one another."""
-GRACE = 5
-"""Seconds between SIGTERM and SIGKILL for workers that must leave."""
 SETTLE = 5.0
 """Seconds that the head waits for the other nodes' word after a failure."""
 FINISH = 300.0
@@ -49,6 +48,8 @@ class Node:
         self._record = AttemptRecord(folder, attempt) if job.is_head else None
         self._peers: peers.Peers | None = None
         self._workers: processes.Workers | None = None
+        self._notice: signal.Signals | None = None
+        self._heard_ending = False
         self._cancels = self._count_cancels()
         self._memory_kills = kills_for_memory()
 
@@ -60,7 +61,7 @@ class Node:
         try:
             end = self._carry_through()
         except Ended as ended:
-            end = End(self._job.node, ended.cause, ended.message)
+            end = End(ended.node or self._job.node, ended.cause, ended.message)
         except _Followed:
             end = End(self._job.node, "unknown", "left because the attempt ended on another node")
         except Exception as error:
@@ -124,8 +125,20 @@ class Node:
             if any(codes.values()):
                 return self._first_failure(workers, codes)
             if len(codes) == len(workers.pids):
-                return End(self._job.node, "completed")
+                return self._all_done()
             self._pause()
+            if self._stalled():
+                workers.dump_stacks(self._say)
+                limit = self._config.limits.stall
+                raise Ended("stalled", f"no step for limits.stall={limit} s; the stacks of its workers: {self._log}")
+
+    def _all_done(self) -> End:
+        """The workers are done, or have saved and left because one of them was told to."""
+        self._heed_signals()
+        if (step := left(self._log.parent)) is None:
+            return End(self._job.node, "completed")
+        cause, words = self._cause(self._notice)
+        return End(self._job.node, cause, f"{words}; all workers left together after step {step}, which is saved")
 
     def _first_failure(self, workers: processes.Workers, first: dict[int, int]) -> End:
         # Slurm may signal workers and agent alike, in any order; and a second worker may know better what happened.
@@ -139,7 +152,11 @@ class Node:
                 rank = offset + local
                 words = tail(self._log, rank)
                 ends.append(worker_end(self._job.node, rank, code, self._log.parent, words, exhausted))
-        return verdict(ends, ())
+        end = verdict(ends, ())
+        if self._notice is not None:
+            cause, words = self._cause(self._notice)
+            return End(end.node, cause, f"{words}; and before all had left: {end.message}", end.exit_code)
+        return end
 
     def _pause(self) -> None:
         time.sleep(LOOK)
@@ -155,6 +172,10 @@ class Node:
             return
         if others.over or _bad(others.ends):
             raise _Followed
+        if self._job.is_head and (silent := others.silent):
+            raise Ended(
+                "node_failure", f"no sign of life from {', '.join(silent)} for {peers.SILENCE:.0f} s", silent[0]
+            )
         if others.trouble is not None:
             time.sleep(1.0)
             self._heed_signals()
@@ -168,17 +189,54 @@ class Node:
 
     def _heed_signals(self) -> None:
         while self._flags.notices:
-            notice = self._flags.notices.pop(0)
-            self._say(f"got {notice.name}")
-            if self._record is not None:
-                self._folder.append_event("signal", self._attempt, signal=notice.name)
-        if (number := self._flags.ending) is None:
+            self._note(self._flags.notices.pop(0))
+        if (number := self._flags.ending) is not None:
+            if self._count_cancels() > self._cancels:
+                raise Ended("cancelled", f"{number.name} after the run was cancelled")
+            if number != signal.SIGTERM or self._config.cluster.kind == "local":
+                raise Ended(*self._cause(number))
+            if not self._heard_ending:
+                self._heard_ending = True
+                self._note(number)
+
+    def _note(self, number: signal.Signals) -> None:
+        """A notice: the workers are told, once, to save and leave together; where none trains yet, leave at once."""
+        self._say(f"got {number.name}")
+        if self._record is not None:
+            self._folder.append_event("signal", self._attempt, signal=number.name)
+        if self._notice is not None:
             return
-        if self._count_cancels() > self._cancels:
-            raise Ended("cancelled", f"{number.name} after the run was cancelled")
-        if self._job.deadline is not None and time.time() >= self._job.deadline - 30:
-            raise Ended("time_limit", f"{number.name} at the end of the time limit")
-        raise Ended("preempted", f"{number.name} from outside: the job was preempted, or ended by hand")
+        self._notice = number
+        if self._workers is not None:
+            # Told first: one that begins to train only now knows it before its first step.
+            self._workers.tell()
+        if self._job.is_head and not self._training():
+            cause, words = self._cause(number)
+            raise Ended(cause, f"{words}; no step was made yet")
+
+    def _training(self) -> bool:
+        """Whether the workers have begun, or may have begun, to make steps in this attempt."""
+        return self._workers is not None and any(
+            event.get("event") == "data_ready" and event.get("attempt") == self._attempt
+            for event in self._folder.events()
+        )
+
+    def _stalled(self) -> bool:
+        """Whether training has begun and its last sign of progress is too long ago."""
+        limit = self._config.limits.stall
+        age = beat_age(self._log.parent)
+        return limit is not None and age is not None and age > limit
+
+    def _cause(self, number: signal.Signals | None) -> tuple[Cause, str]:
+        """What a signal means, and that in words. None: another node had it."""
+        name = number.name if number is not None else "a signal on another node"
+        asked = requeue.deadline(self._job.job_id) if self._job.is_head and self._job.job_id else None
+        deadline = asked or self._job.deadline
+        # Slurm may send its notice of the limit a minute early.
+        early = 30.0 if number == signal.SIGTERM else self._config.limits.notice + 75.0
+        if deadline is not None and time.time() >= deadline - early:
+            return "time_limit", f"{name} near the end of the time limit"
+        return "preempted", f"{name} from outside: the job was preempted, or ended by hand"
 
     def _count_cancels(self) -> int:
         """`launcher cancel` says so in the events before it signals."""
@@ -193,7 +251,7 @@ class Node:
             # Little time is left, and nothing that other nodes say would change the cause.
             code = self._conclude(end)
         if self._workers is not None:
-            self._workers.stop(GRACE)
+            self._workers.stop()
         if not told:
             code = self._conclude(self._settle(end))
         if self._peers is not None:
@@ -232,13 +290,24 @@ class Node:
                 end = End(
                     end.node, "worker_crash", f"the workers left without a result; the log's last lines:\n{words}"
                 )
-            self._record.conclude(end)
+            self._go_on(self._record, end)
         if self._folder.result().get("status") in DONE or end.cause == "completed":
             return 0
         if end.cause in INTERRUPTED:
             number = self._flags.ending
             return 128 + (signal.SIGTERM if number is None else number)
         return 4
+
+    def _go_on(self, record: AttemptRecord, end: End) -> None:
+        """Write the end down; where the run goes on by itself, ask Slurm for the next attempt, which ends this one."""
+        decision = record.conclude(end, self._config, requeues=self._config.cluster.kind == "slurm")
+        if decision is None or self._job.job_id is None:
+            return
+        self._say(f"asks Slurm for another attempt after: {end.cause}")
+        complaint = requeue.again(self._folder, self._attempt, self._job.job_id, end.cause, decision.exclude)
+        if complaint is not None:
+            self._say(f"no other attempt: {complaint}")
+            record.not_again(end, complaint)
 
     def _say(self, words: str) -> None:
         print(f"agent {self._job.node}: {words}", file=sys.stderr, flush=True)

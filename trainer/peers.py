@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 LOOK = 0.25
 """Seconds between two looks."""
-SILENCE = 60.0
-"""Seconds without an answer from the head after which it counts as gone."""
+SILENCE = 30.0
+"""Seconds without an answer from the head, or without a sign of life from another node, after which it counts as
+gone."""
 CONNECT = 60.0
 """Seconds within which a published meeting place must be reachable."""
 
@@ -40,6 +41,8 @@ class Peers:
         self._over = False
         self._missing = list(range(len(job.nodes)))
         self._ends: dict[int, End] = {}
+        self._beat = 0
+        self._signs: dict[int, tuple[bytes, float]] = {}
         self._lost: str | None = None
         self._heard = time.monotonic()
         self._closing = threading.Event()
@@ -67,6 +70,16 @@ class Peers:
         """The ends heard of so far, in the order in which they came."""
         with self._lock:
             return list(self._ends.values())
+
+    @property
+    def silent(self) -> list[str]:
+        """On the head: nodes that had arrived, have not said how they ended, and give no sign of life any more."""
+        present = time.monotonic()
+        return [
+            self._job.nodes[rank]
+            for rank, (_, heard) in sorted(self._signs.items())
+            if rank not in self._ends and present - heard > SILENCE
+        ]
 
     @property
     def trouble(self) -> str | None:
@@ -117,12 +130,16 @@ class Peers:
             letters, self._outbox = self._outbox, []
         for key, value in letters:
             self._store.set(key, value)
+        if not self._job.is_head:
+            self._beat += 1
+            self._store.set(f"alive/{self._job.rank}", str(self._beat))
 
     def _listen(self) -> None:
         if self._job.is_head:
             arrived = [rank for rank in self._missing if self._store.check([f"here/{rank}"])]
             with self._lock:
                 self._missing = [rank for rank in self._missing if rank not in arrived]
+            self._take_signs()
         self._started = self._started or self._store.check(["start"])
         over = self._store.check(["over"])
         if not over and not self._job.is_head:
@@ -133,6 +150,14 @@ class Peers:
                 with self._lock:
                     self._ends[rank] = end
         self._over = over
+
+    def _take_signs(self) -> None:
+        for rank in range(1, len(self._job.nodes)):
+            if not self._store.check([f"alive/{rank}"]):
+                continue
+            sign = self._store.get(f"alive/{rank}")
+            if self._signs.get(rank, (b"", 0.0))[0] != sign:
+                self._signs[rank] = (sign, time.monotonic())
 
 
 def host(server: socket.socket, meeting: Meeting) -> "TCPStore":

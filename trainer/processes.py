@@ -4,7 +4,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from conf.folder import RunFolder
@@ -13,6 +14,7 @@ from trainer.job import Job, usable_cpus
 from trainer.lifeline import AGENT_VARIABLE
 from trainer.network import interface_towards
 from trainer.rendezvous import Meeting
+from trainer.signals import DUMP, TELL, held_back
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -33,7 +35,7 @@ class Workers:
 
         # It tells in red what the agent tells in its own words.
         logging.getLogger(SubprocessContext.__module__).setLevel(logging.CRITICAL)
-        with _own_signal_handlers():
+        with _own_signal_handlers(), held_back():
             context = start_processes(
                 "worker",
                 command[0],
@@ -55,9 +57,27 @@ class Workers:
         """Process ids by local rank."""
         return [pid for _, pid in sorted(self._context.pids().items())]
 
-    def stop(self, grace: int) -> None:
-        """SIGTERM to every worker's process group, SIGKILL to what is left after `grace` seconds."""
-        self._context.close(signal.SIGTERM, timeout=grace)
+    def tell(self) -> None:
+        """Tell every worker that it must save and leave."""
+        for pid in self.pids:
+            try:
+                os.kill(pid, TELL)
+            except ProcessLookupError:
+                pass
+
+    def dump_stacks(self, say: Callable[[str], None]) -> None:
+        """Have every worker write the stacks of its threads to the node's log."""
+        for local, pid in enumerate(self.pids):
+            say(f"stacks of worker {local} of this node, process {pid}:")
+            try:
+                os.kill(pid, DUMP)
+            except ProcessLookupError:
+                continue
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """SIGKILL to every worker's process group: to a worker SIGTERM is a notice, and what must be saved is saved."""
+        self._context.close(signal.SIGKILL)
         for pid in self._context.pids().values():
             # What a worker left behind in its group, as data loaders of one that crashed.
             try:

@@ -8,6 +8,7 @@ from typing import Any
 from conf.folder import Event, RunFolder, append_line, now
 from conf.schema.run import RunConfig
 from trainer import tracking
+from trainer.beat import Beat
 
 STEP_EVENT_SECONDS = 30.0
 """Least time between two `step` events, which show that the run is alive."""
@@ -33,6 +34,7 @@ class Recorder:
         self._seconds = 0.0
         self._steps = 0
         self._mark = time.perf_counter()
+        self._beat = Beat(folder.attempt_folder(attempt))
         self._last_event = -math.inf
         self._last_line = -math.inf
 
@@ -41,8 +43,14 @@ class Recorder:
         if self.writes:
             self.folder.append_event(event, self.attempt, step, **more)
 
+    def alive(self) -> None:
+        """Show that the run makes progress."""
+        if self.writes:
+            self._beat.strike()
+
     def begin(self, total_steps: int, step: int) -> None:
         """Training starts at `step` of `total_steps`."""
+        self.alive()
         self.total_steps = total_steps
         if self.tracked is not None:
             self.tracker = tracking.start(self.tracked, self.folder, self.attempt, step)
@@ -59,6 +67,7 @@ class Recorder:
         self._tokens += tokens
         self._steps += 1
         self._mark = present
+        self.alive()
         if present - self._last_event > STEP_EVENT_SECONDS:
             self._last_event = present
             self.event("step", step)
@@ -94,6 +103,10 @@ class Recorder:
             self._scalars(step, {"eval/loss": eval_loss})
             log.info("step %d/%d  evaluation loss %.4f", step, self.total_steps, eval_loss)
         self.restart_clock()
+
+    def has_evaluated(self, step: int) -> bool:
+        """Whether any attempt has evaluated after this step."""
+        return any(line["event"] == "evaluated" and line.get("step") == step for line in self.folder.events())
 
     def close(self) -> None:
         """Flush what is held back."""

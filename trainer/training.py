@@ -21,6 +21,9 @@ from trainer.order import Order
 from trainer.recording import Recorder
 from trainer.stopping import EarlyStopping
 
+LOOK_EACH = 8
+"""Batches of an evaluation between two looks for a notice."""
+
 
 class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
     """TRL's SFTTrainer with the run's order of rows, its evaluation, its checkpoints and its step boundary."""
@@ -110,12 +113,15 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         training loss are. Draws no random number."""
         with optimizers.averaged(self.optimizer, self.model):
             eval_loss = self._held_out_loss()
+        if eval_loss is None:
+            return self._give_up_evaluation()
         self.recorder.evaluated(self.state.global_step, eval_loss)
         found = {"eval_loss": eval_loss}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
 
-    def _held_out_loss(self) -> float:
+    def _held_out_loss(self) -> float | None:
+        """None where the workers were told to leave in the middle of it."""
         rows = self._remove_unused_columns(self.eval_dataset, description="Evaluation")
         world, rank, size = self.args.world_size, self.args.process_index, self.args.per_device_eval_batch_size
         starts = range(0, len(rows), size)
@@ -123,6 +129,10 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         sums = torch.zeros(2, dtype=torch.float64)
         # Sharded models talk in each forward pass: all ranks make the same number, some of them for nothing.
         for turn in range(-(-len(starts) // world)):
+            self.recorder.alive()
+            if turn % LOOK_EACH == LOOK_EACH - 1 and self.boundary.must_leave():
+                self._metrics["eval"].clear()
+                return None
             number = turn * world + rank
             start = starts[number] if number < len(starts) else 0
             batch = self.data_collator([rows[row] for row in range(start, min(start + size, len(rows)))])
@@ -144,6 +154,18 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         finally:
             self.args.loss_type = trained_on
 
+    def evaluate_what_is_due(self, args: Any, state: Any) -> None:
+        """Of a resumed run: the evaluation of the step that it resumes from, where the last attempt had no time."""
+        due = args.eval_strategy == "steps" and state.global_step > 0 and state.global_step % args.eval_steps == 0
+        if due and self.boundary.anyone(self.recorder.writes and not self.recorder.has_evaluated(state.global_step)):
+            self.evaluate()
+
+    def _give_up_evaluation(self) -> dict[str, float]:
+        """Told to leave in the middle of it: save what there is; the next attempt evaluates from the start."""
+        self.control.should_save = self.state.global_step > 0
+        self.control.should_training_stop = True
+        return {}
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
         partial = checkpoint.partial_folder(self.folder.checkpoints, step)
@@ -164,7 +186,11 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
                 checkpoint.keep_newest(self.folder.checkpoints, self.run.checkpoint.keep)
                 seconds = round(time.perf_counter() - begun, 3)
                 self.recorder.event("checkpoint_committed", step, path=str(final), seconds=seconds)
+                self.recorder.alive()
             wait_for_all()
+            if step < self.args.max_steps and self.boundary.must_leave():
+                # Told while it was written: a further step would only have to be written, too.
+                self.control.should_training_stop = True
         except Exception as error:
             self.recorder.event("checkpoint_failed", step, why=str(error))
             raise
@@ -225,6 +251,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
             run.parallel.strategy, args.world_size, self.trainer.model_wrapped, self.trainer.optimizer
         )
         self.trainer.recorder.begin(state.max_steps, state.global_step)
+        self.trainer.evaluate_what_is_due(args, state)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.tuned.step_done(state.global_step)
@@ -234,9 +261,12 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self.trainer.recorder.step_done(state.global_step, agreed.tokens)
         if agreed.save and args.should_save:
             self.trainer.folder.save_file.unlink(missing_ok=True)
-        if agreed.stop and state.global_step < state.max_steps:
+        if (agreed.stop or agreed.notice) and state.global_step < state.max_steps:
             control.should_training_stop = True
-        if agreed.save or agreed.stop:
+        if agreed.notice:
+            # Saved first; the next attempt evaluates what is due.
+            control.should_evaluate = False
+        if agreed.save or agreed.stop or agreed.notice:
             control.should_save = True
         if control.should_save:
             # A line of metrics never spans a checkpoint, from which a later attempt may count anew.

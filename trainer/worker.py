@@ -11,15 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from conf.folder import RunFolder
+from conf.folder import RunFolder, write_json
 from conf.schema.run import RunConfig
 from trainer import checkpoint, parallel
+from trainer.attempt import LEFT
 from trainer.boundary import Boundary
 from trainer.errors import PreparationError
 from trainer.failure import WorkerError, write_failure
 from trainer.quiet import no_progress_bars, quieten
 from trainer.recording import Recorder
 from trainer.result import write_result
+from trainer.signals import NoticeFlag
 
 RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
 """Longest wait of a collective: rank 0 may need it to digest a large checkpoint."""
@@ -42,11 +44,13 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1:
         print("usage: python -m trainer worker RUN", file=sys.stderr)
         return 2
+    notice = NoticeFlag()
+    notice.install()
     folder = RunFolder(argv[0])
     place = place_of(dict(os.environ))
     _set_up_log(place)
     try:
-        work(folder, place)
+        work(folder, place, notice)
     except (WorkerError, PreparationError) as error:
         log.error("%s", error)
         write_failure(folder.attempt_folder(place.attempt), place.rank, error)
@@ -72,8 +76,10 @@ def place_of(environ: dict[str, str]) -> Place:
     )
 
 
-def work(folder: RunFolder, place: Place) -> None:
-    """Train, from the newest checkpoint where there is one, and write the result. Raises what goes wrong."""
+def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
+    """Train, from the newest checkpoint where there is one, and write the result. Raises what goes wrong.
+
+    After a notice all workers save and leave together, at the first moment at which they can agree."""
     config = folder.config()
     if folder.result().get("status") == "completed":
         log.info("%s is finished already", folder.id)
@@ -105,14 +111,19 @@ def work(folder: RunFolder, place: Place) -> None:
     data_seconds = _since(begun)
 
     begun = time.perf_counter()
-    trainer = _build(config, folder, place, recorder, args, Path(assets["model"]["path"]), steps, train, held_out)
+    boundary = Boundary(folder, place.rank, place.world, notice)
+    path = Path(assets["model"]["path"])
+    trainer = _build(config, folder, place, recorder, boundary, args, path, steps, train, held_out)
     recorder.event("model_loaded", seconds=_since(begun))
     recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
     if resume is not None:
         recorder.event("resumed", checkpoint.step_of(resume), path=str(resume))
         log.info("resuming from %s", resume)
-    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    _finish(config, folder, recorder, trainer, steps)
+    if boundary.must_leave():
+        _leave(folder, place, checkpoint.step_of(resume) if resume is not None else 0)
+    else:
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+        _finish(config, folder, place, recorder, trainer, steps)
     recorder.close()
     if with_group:
         import torch
@@ -200,6 +211,7 @@ def _build(
     folder: RunFolder,
     place: Place,
     recorder: Recorder,
+    boundary: Boundary,
     args: Any,
     path: Path,
     steps: int,
@@ -213,17 +225,26 @@ def _build(
     tokenizer = load_tokenizer(tokenizer_of(_assets(folder), path), config.model)
     vocabulary.grow(loaded, len(tokenizer))
     tuned = adapters.attach(loaded, config, steps, path)
-    boundary = Boundary(folder, place.rank, place.world)
     return training.build(config, folder, recorder, boundary, args, tuned, tokenizer, train, held_out)
 
 
-def _finish(config: RunConfig, folder: RunFolder, recorder: Recorder, trainer: Any, steps: int) -> None:
-    """Save what was trained, unless the run was asked to stop before its end, and write the result."""
+def _leave(folder: RunFolder, place: Place, step: int) -> None:
+    """Tell the agent that the workers were told to leave, and have nothing unsaved."""
+    if place.rank == 0:
+        write_json(folder.attempt_folder(place.attempt) / LEFT, {"step": step})
+    log.info("saved at step %d and leaving, as told", step)
+
+
+def _finish(config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder, trainer: Any, steps: int) -> None:
+    """Save what was trained, unless the run was asked to stop or told to leave before its end, and write the result."""
     step = trainer.state.global_step
     peft = config.adapter.is_peft
     trainable = _trainable(trainer)
     stopping = trainer.early_stopping
     early = stopping is not None and stopping.reached and step < steps
+    if step < steps and trainer.boundary.leaving and not early:
+        _leave(folder, place, step)
+        return
     if step < steps and not early:
         reason = trainer.boundary.reason()
         if recorder.writes:

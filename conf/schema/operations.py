@@ -29,6 +29,26 @@ class EvaluationConfig(Group):
     """Held-out rows used, from the front; None is all of them, 0 switches evaluation off."""
 
 
+class LimitsConfig(Group):
+    """How often a run goes on by itself, and how much time it needs to leave. What is used up is counted over all
+    attempts of a run."""
+
+    notice: PositiveInt = 120
+    """Seconds before the time limit at which the run is told to save and to go on in another attempt. Slurm may tell
+    it up to 60 s earlier."""
+    preemptions: NonNegativeInt = 1000
+    """Preemptions after which the run goes on."""
+    time_limits: NonNegativeInt = 100
+    """Ends by the time limit after which the run goes on."""
+    node_failures: NonNegativeInt = 10
+    """Losses of a node or of its network after which the run goes on."""
+    stall: PositiveInt | None = 1800
+    """Seconds without a step, an evaluated batch or a written checkpoint after which training counts as hung: the
+    stacks of all workers are written into the node's logs, and the attempt ends. None: never."""
+    crashes: NonNegativeInt = 2
+    """Crashes after which the run goes on; never twice in a row at the same step."""
+
+
 class TrackingConfig(Group):
     """Where curves go."""
 

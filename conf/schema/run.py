@@ -10,7 +10,14 @@ from conf.schema.cluster import ClusterConfig, GpuConfig, ParallelConfig
 from conf.schema.data import DataConfig
 from conf.schema.method import BatchConfig, MethodConfig, PrecisionConfig
 from conf.schema.model import ModelConfig
-from conf.schema.operations import CheckpointConfig, EvaluationConfig, RunPlace, StorePlace, TrackingConfig
+from conf.schema.operations import (
+    CheckpointConfig,
+    EvaluationConfig,
+    LimitsConfig,
+    RunPlace,
+    StorePlace,
+    TrackingConfig,
+)
 from conf.schema.site import SiteConfig
 
 
@@ -56,6 +63,8 @@ class RunConfig(Group):
     """When state is written."""
     evaluation: EvaluationConfig = _operational_group(EvaluationConfig)
     """When held-out rows are evaluated."""
+    limits: LimitsConfig = _operational_group(LimitsConfig)
+    """How often a run goes on by itself."""
     run: RunPlace = _operational_group(RunPlace)
     """Where run folders lie."""
     store: StorePlace = _operational_group(StorePlace)

@@ -20,6 +20,8 @@ def flags(config: RunConfig, run_id: str) -> dict[str, Flag]:
         "time": cluster.time,
         "open-mode": "append",
         "requeue": True,
+        # To the steps, without `B:`: an agent hears it on every node.
+        "signal": f"USR2@{config.limits.notice}",
         "partition": site.partition,
         "account": site.account,
         "qos": site.qos,

@@ -12,7 +12,7 @@ SCRIPT = "prepare.sbatch"
 """Name of the job's script in the run folder; its log is attempts/prepare-JOB.log."""
 _OF_THE_RUN = frozenset(
     {"begin", "constraint", "dependency", "exclusive", "gpus-per-node", "gres", "mail-type", "mail-user", "nodelist",
-     "reservation", "requeue"}
+     "reservation", "requeue", "signal"}
 )  # fmt: skip
 """Flags that a run's nodes and devices are chosen by, or that are about its own start and end."""
 

@@ -13,6 +13,7 @@ import yaml
 
 from conf.folder import RunFolder, write_json
 from conf.schema.cluster import ClusterConfig
+from conf.schema.operations import LimitsConfig
 from conf.schema.run import RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,13 +40,20 @@ def main(argv):
 
 
 def run_folder(
-    path: Path, worker: str, nodes: int = 1, devices: int = 1, kind: str = "slurm", **modules: str
+    path: Path,
+    worker: str,
+    nodes: int = 1,
+    devices: int = 1,
+    kind: str = "slurm",
+    limits: dict[str, int] | None = None,
+    **modules: str,
 ) -> RunFolder:
     """A frozen run whose worker's main is `worker`, an indented body of Python; `modules` replace others of trainer."""
     folder = RunFolder(path)
     folder.path.mkdir(parents=True)
     cluster = ClusterConfig.model_validate({"kind": kind, "nodes": nodes, "devices_per_node": devices})
-    folder.config_file.write_text(yaml.safe_dump(RunConfig(cluster=cluster).dump()))
+    config = RunConfig(cluster=cluster, limits=LimitsConfig.model_validate(limits or {}))
+    folder.config_file.write_text(yaml.safe_dump(config.dump()))
     write_json(folder.manifest_file, {"run_id": folder.id, "assets": {"data": {"path": str(folder.path)}}})
     for room in ("conf", "trainer"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -53,7 +61,19 @@ def run_folder(
     for name, body in {"worker": worker, **modules}.items():
         (folder.code / "trainer" / f"{name}.py").write_text(HEADER + body)
     folder.attempt_folder(1).mkdir(parents=True)
+    no_slurm(folder)
     return folder
+
+
+def no_slurm(folder: RunFolder, scontrol: str = "exit 1", sbatch: str = "exit 1", sinfo: str = "exit 1") -> None:
+    """Programs of Slurm's for the agents of a run: shell lines that see their arguments as `$*`; all refuse at first.
+
+    Each call is noted down, a line each, in the run's `calls`."""
+    (folder.path / "bin").mkdir(exist_ok=True)
+    for name, lines in (("scontrol", scontrol), ("sbatch", sbatch), ("sinfo", sinfo)):
+        program = folder.path / "bin" / name
+        program.write_text(f"#!/bin/sh\necho {name} \"$*\" >>'{folder.path}/calls'\n{lines}\n")
+        program.chmod(0o755)
 
 
 def slurm(nodes: int, rank: int, **more: str) -> dict[str, str]:
@@ -83,6 +103,7 @@ def start(folder: RunFolder, variables: dict[str, str], cwd: Path | None = None)
     """Start `python -m trainer agent RUN` as a job does: in the run's code folder, as attempt 1."""
     code = cwd or folder.code
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "OMP_", "GLOO_"))}
+    kept["PATH"] = f"{folder.path / 'bin'}:{kept['PATH']}"
     environ = kept | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1", "SLURMWRIGHT_ATTEMPT": "1", **variables}
     return subprocess.Popen(
         [sys.executable, "-m", "trainer", "agent", str(folder.path)],

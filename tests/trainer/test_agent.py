@@ -106,7 +106,8 @@ def test_a_crash_on_one_node_ends_all_at_once_and_is_told(tmp_path: Path) -> Non
     assert "worker 3 on 127.0.0.2 left with exit code 1" in result["message"]
     assert "ValueError: boom" in result["message"]
     assert attempt(folder)["cause"] == "worker_crash" and attempt(folder)["ended"]
-    assert events(folder) == ["started", "failed"]
+    assert events(folder) == ["started", "requeued", "failed"]
+    assert "another attempt was refused" in result["message"]
 
 
 def test_what_a_worker_knows_of_its_failure_is_kept(tmp_path: Path) -> None:
@@ -173,8 +174,6 @@ def test_sigterm_ends_the_workers_and_the_run_can_go_on(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", SLEEP, devices=2)
     with agents(folder) as (agent,):
         pids = up(folder, 2)
-        agent.send_signal(signal.SIGUSR2)
-        until(lambda: "signal" in events(folder), "a notice is recorded and does no harm")
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(PATIENCE) == 143
         assert not any(alive(pid) for pid in pids)
@@ -227,7 +226,7 @@ def test_a_node_that_does_not_come_is_named(tmp_path: Path) -> None:
     assert agent.wait(PATIENCE) == 4
     agent.communicate()
     assert folder.result()["cause"] == "node_failure"
-    assert folder.result()["message"] == "no word from 127.0.0.2 within 1 s"
+    assert folder.result()["message"].startswith("no word from 127.0.0.2 within 1 s")
 
 
 def test_a_result_outlives_a_crash_on_the_way_out(tmp_path: Path) -> None:

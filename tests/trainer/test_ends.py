@@ -62,6 +62,11 @@ def test_echoes_on_other_nodes_do_not_hide_the_cause() -> None:
     assert verdict([End("a", "completed"), End("b", "completed")], "ab").cause == "completed"
 
 
+def test_a_limit_that_one_node_knows_of_is_no_preemption() -> None:
+    limit = End("a", "time_limit", "SIGUSR2")
+    assert verdict([End("b", "preempted"), limit], "ab") is limit
+
+
 def test_of_two_crashes_the_first_counts() -> None:
     first, second = End("b", "worker_crash", "first"), End("a", "worker_crash", "second")
     assert verdict([first, second], "ab") is first

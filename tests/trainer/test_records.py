@@ -13,6 +13,7 @@ from trainer.boundary import Boundary
 from trainer.failure import WorkerError, cause_of, message_of, write_failure
 from trainer.recording import Recorder
 from trainer.result import totals, write_result
+from trainer.signals import NoticeFlag
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_the_result_takes_evaluations_from_all_attempts(folder: RunFolder) -> No
 
 
 def test_requests_are_seen_by_rank_0(folder: RunFolder) -> None:
-    boundary = Boundary(folder, rank=0, world=1)
+    boundary = Boundary(folder, rank=0, world=1, notice=NoticeFlag())
     agreed = boundary.agree(7)
     assert (agreed.tokens, agreed.stop, agreed.save) == (7, False, False)
     write_json(folder.stop_file, {"reason": "pruned"})
@@ -88,7 +89,7 @@ def test_requests_are_seen_by_rank_0(folder: RunFolder) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"reason": "because"}'])
 def test_a_stop_file_that_says_nothing_stops(folder: RunFolder, text: str) -> None:
     folder.stop_file.write_text(text)
-    assert Boundary(folder, rank=0, world=1).reason() == "stopped"
+    assert Boundary(folder, rank=0, world=1, notice=NoticeFlag()).reason() == "stopped"
 
 
 @pytest.mark.parametrize(
