@@ -135,7 +135,7 @@ def _here(config: RunConfig) -> RunConfig:
     here.precision.compute = "bf16" if here.gpu.device == "cuda" else "fp32"
     here.parallel.strategy = "ddp"
     if here.model.attention == "flash_attention_2" and here.gpu.device == "cpu":
-        here.model.attention = "sdpa"
+        here.model.attention = "auto"
     return here
 
 

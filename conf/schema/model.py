@@ -155,7 +155,8 @@ class ModelConfig(Group):
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"] = (
         operational("auto")
     )
-    """Attention kernel. auto: flash_attention_2 on a GPU that has the package, else sdpa."""
+    """Attention kernel. auto: flash_attention_2 on a GPU that has the package, else sdpa; eager where transformers has
+    no sdpa for the model, as for Gemma 2."""
     rope: RopeOverride = Field(default_factory=RopeOverride)
     """Rotary positions other than the model's own, for longer contexts."""
     trust_remote_code: bool = False

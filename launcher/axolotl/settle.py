@@ -66,12 +66,6 @@ def _give_way(sheet: Sheet, problem: Problem, cluster: str) -> None:
         sheet, problem, cluster
     ):
         return
-    elif problem.rule == "warmup-steps" and sheet.fields.get(field) == sheet.fields.get("method.max_steps"):
-        # The rate rises to the end in both; one step less is the longest rise that there is here.
-        sheet.set(field, sheet.fields[field] - 1.0)
-        for finding in _keys_of(sheet, field):
-            why = "one step less: the last step has the full rate, to which Axolotl's would just not rise"
-            sheet.findings[finding.key] = replace(finding, why=why)
     elif field in _GIVE_WAY:
         sheet.fields.pop(field, None)
         sheet.choices.pop(field.partition(".")[0], None)

@@ -15,7 +15,7 @@ from conf.schema.rules import check
 from conf.schema.rules.registry import RULES, Rule
 from conf.schema.run import RunConfig
 from launcher.resolve import resolve
-from tests.conf.broken import LOCAL, NODE, Case, devices, rows, training
+from tests.conf.broken import GPU, LOCAL, NODE, Case, devices, rows, training
 
 BROKEN = {**devices.BROKEN, **rows.BROKEN, **training.BROKEN}
 CASES = [pytest.param(rule, case, id=f"{rule}-{number}") for rule, cases in BROKEN.items()
@@ -23,6 +23,7 @@ CASES = [pytest.param(rule, case, id=f"{rule}-{number}") for rule, cases in BROK
 FACTS = ("model.architecture", "model.parameters", "model.targets", "model.has_chat_template",
          "gpu.memory_gib", "gpu.compute_capability")  # fmt: skip
 """Fields that a person does not set: the catalogue has them."""
+MOE, STACK = "model=mixtral_8x7b cluster=8xh100", "mlp.experts.down_proj"
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +107,28 @@ def test_a_rule_is_silent_where_a_field_that_it_reads_is_invalid(rule: str, case
     for read in RULES[rule].reads:
         for invalid in (read, read.partition(".")[0]):
             assert problems_of(rule, check(made, frozenset({invalid}))) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("output-sharding", f"{NODE} parallel=fsdp2 adapter.modules_to_save=[embed_tokens]"),
+        ("output-sharding", f"{NODE} parallel=zero3 adapter.modules_to_save=[embed_tokens,lm_head]"),
+        ("output-sharding", f"{GPU} parallel=fsdp2 adapter.modules_to_save=[embed_tokens,lm_head]"),
+        ("vera-sharding", f"{NODE} parallel=zero3 adapter=vera"),
+        ("adalora-sharding", f"{NODE} parallel=ddp adapter=adalora"),
+        ("quantised-init", f"{NODE} adapter=loftq"),
+        ("loftq-sharding", f"{NODE} parallel=zero2 adapter=loftq"),
+        (
+            "target-experts-layers",
+            f"{MOE} adapter.targets=[q_proj] adapter.layers=[0] adapter.target_parameters=[{STACK}]",
+        ),
+        ("target-experts-alone", "model=deepseek_v2_lite cluster=8xh100 adapter=vera adapter.targets=[down_proj]"),
+        ("target-unknown", f"{MOE} adapter=ia3"),
+    ],
+)
+def test_what_works_is_not_refused(rule: str, words: str) -> None:
+    assert rule not in {problem.rule for problem in resolve(words.split()).warnings}
 
 
 def test_all_problems_of_a_run_come_at_once(folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_tokenizer_is_the_originals(tokenizer: Any) -> None:
 
 def test_its_template_adds_a_system_message_that_is_not_learnt(tokenizer: Any) -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
-    rendered = Renderer(tokenizer).render(messages)  # type: ignore[arg-type]
+    rendered = Renderer(tokenizer).render(messages)
     assert rendered.text.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
     assert [rendered.text[start:end] for start, end in rendered.answers] == ["Hello.<|im_end|>"]
 

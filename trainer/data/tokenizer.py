@@ -56,7 +56,8 @@ def load_tokenizer(folder: str | Path, model: ModelConfig) -> Any:
 
 def highest_token(tokenizer: Any) -> int:
     """The highest number that a tokenizer has for a token. Not always their count less one: some leave numbers out."""
-    return max(tokenizer.get_vocab().values())
+    numbers: dict[str, int] = tokenizer.get_vocab()
+    return max(numbers.values())
 
 
 def tokenizer_of(assets: Mapping[str, Any], model_folder: str | Path) -> Path:

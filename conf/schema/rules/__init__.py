@@ -7,12 +7,14 @@ fails in the job, or goes wrong there without a word; warnings are options witho
 
 from conf.schema.problems import Problem
 from conf.schema.rules import (  # noqa: F401  (importing registers the rules)
+    adapter_sharding,
     adapters,
     attention,
     batch,
     cluster,
     context,
     data,
+    experts,
     intervals,
     layout,
     memory,

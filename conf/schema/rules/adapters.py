@@ -155,23 +155,6 @@ def adalora_rank(config: RunConfig) -> Iterator[Finding]:
 
 
 @rule(
-    "adalora-sharding",
-    reads=("adapter.kind", "parallel.strategy"),
-    reason="AdaLoRA looks at gradients after each backward pass, whole and by parameter",
-    fix="use parallel=ddp with adapter.kind=adalora",
-    fails="PEFT's RankAllocator raises TypeError: unsupported operand type(s) for *: 'Parameter' and 'NoneType', since "
-    "DeepSpeed keeps gradients elsewhere; of FSDP2's sharded tensors it raises AssertionError",
-)
-def adalora_sharding(config: RunConfig) -> Iterator[Finding]:
-    if config.adapter.kind == "adalora" and config.parallel.strategy != "ddp":
-        yield (
-            "parallel.strategy",
-            f"adapter.kind=adalora cannot see the gradients under parallel={config.parallel.strategy}: use "
-            "parallel=ddp, or adapter=lora",
-        )
-
-
-@rule(
     "orthogonal-rank",
     reads=("adapter.init", "adapter.r", "adapter.kind"),
     reason="orthogonal first values are made from pairs of rows",

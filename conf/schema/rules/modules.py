@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from conf.schema.model import Architecture
 from conf.schema.problems import did_you_mean
+from conf.schema.rules.adapter_sharding import LAYOUT, layouts_for_output
 from conf.schema.rules.registry import Finding, rule
 from conf.schema.run import RunConfig
 from conf.schema.sizes import matrices
@@ -59,7 +60,7 @@ def modules_targeted(config: RunConfig) -> Iterator[Finding]:
 
 @rule(
     "modules-tied",
-    reads=("adapter.kind", "adapter.modules_to_save", "model.architecture"),
+    reads=("adapter.kind", "adapter.modules_to_save", "model.architecture", *LAYOUT),
     reason="where the output layer is the embedding, training one of them makes two of them",
     fix="name both in adapter.modules_to_save, or neither",
     warning=True,
@@ -75,13 +76,26 @@ def modules_tied(config: RunConfig) -> Iterator[Finding]:
             "adapter.modules_to_save",
             f"{config.model.name} has one matrix for embedding and output, and {saved[0]} alone would be trained: "
             f"{other} stays as it was, and the adapter cannot be merged back; use "
-            f"adapter.modules_to_save=[{','.join(_OUTER)}]",
+            f"adapter.modules_to_save=[{','.join(_OUTER)}]{_and_layout(config)}",
         )
+
+
+def _and_layout(config: RunConfig) -> str:
+    """What must be typed beside for the output layer to learn (rule output-sharding)."""
+    layouts = layouts_for_output(config)
+    return f" with {layouts}" if layouts else ""
 
 
 @rule(
     "vocabulary-growth",
-    reads=("model.added_tokens", "adapter.kind", "adapter.modules_to_save", "adapter.targets", "adapter.unfrozen"),
+    reads=(
+        "model.added_tokens",
+        "adapter.kind",
+        "adapter.modules_to_save",
+        "adapter.targets",
+        "adapter.unfrozen",
+        *LAYOUT,
+    ),
     reason="new rows of the embedding mean something only once they are trained",
     fix="add adapter.modules_to_save=[embed_tokens,lm_head]",
     warning=True,
@@ -94,7 +108,7 @@ def vocabulary_growth(config: RunConfig) -> Iterator[Finding]:
     missing = [name for name in _OUTER if name not in trained]
     if "embed_tokens" in missing:
         way = "adapter.unfrozen=['model\\.embed_tokens']" if adapter.kind == "freeze" else (
-            f"adapter.modules_to_save=[{','.join(_OUTER)}]"
+            f"adapter.modules_to_save=[{','.join(_OUTER)}]{_and_layout(config)}"
         )  # fmt: skip
         yield (
             "model.added_tokens",

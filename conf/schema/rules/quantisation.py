@@ -74,22 +74,6 @@ def quantised_init(config: RunConfig) -> Iterator[Finding]:
 
 
 @rule(
-    "loftq-sharding",
-    reads=("adapter.init", "parallel.strategy"),
-    reason="LoftQ looks at each frozen weight whole",
-    fix="use ddp, fsdp2, zero1 or zero2 with adapter.init=loftq",
-    fails="under ZeRO-3 a worker's parameters are empty tensors, of which torch.svd_lowrank takes no decomposition",
-)
-def loftq_sharding(config: RunConfig) -> Iterator[Finding]:
-    if config.adapter.is_peft and config.adapter.init == "loftq" and config.parallel.strategy == "zero3":
-        yield (
-            "adapter.init",
-            "adapter.init=loftq cannot read weights that parallel=zero3 has taken apart: use parallel=fsdp2, ddp or "
-            "zero2",
-        )
-
-
-@rule(
     "quantised-experts",
     reads=("adapter.bits", "model.architecture"),
     reason="transformers keeps experts as one stacked parameter, and bitsandbytes quantises linear layers alone",

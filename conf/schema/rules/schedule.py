@@ -27,10 +27,9 @@ def epochs_or_steps(config: RunConfig) -> Iterator[Finding]:
 @rule(
     "warmup-steps",
     reads=("method.warmup", "method.max_steps"),
-    reason="the learning rate must have risen before the end",
+    reason="with a warm-up as long as the run the learning rate never reaches its peak",
     fix="use fewer steps of warm-up, or a share of all steps below 1",
-    fails="the learning rate never reaches its peak: the run trains at a part of the rate that was typed, without a "
-    "word",
+    warning=True,
 )
 def warmup_steps(config: RunConfig) -> Iterator[Finding]:
     warmup, steps = config.method.warmup, config.method.max_steps

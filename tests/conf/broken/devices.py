@@ -107,6 +107,11 @@ BROKEN: dict[str, list[Case]] = {
         Case("model=smollm2_135m cluster=1xh100 adapter=full", {"adapter.bits": 4}, "adapter.bits", "adapter=qlora"),
         Case("model=smollm2_135m cluster=1xh100 adapter=freeze", {"adapter.bits": 8}, "adapter.bits", "freeze"),
     ],
+    "random-weights-frozen": [
+        Case(LOCAL, {"model.random_weights": True}, "model.random_weights", "adapter=full"),
+        Case(f"{LOCAL} adapter=full model.random_weights=true", {"adapter.kind": "freeze", "adapter.last_layers": 1},
+             "model.random_weights", "freeze"),
+    ],
     "quantised-sharding": [
         Case(f"{NODE} parallel=zero3", {"adapter.bits": 4}, "parallel.strategy", "parallel=fsdp2"),
         Case(f"{NODE} adapter=qlora", {"parallel.strategy": "zero3"}, "parallel.strategy", "4 bits"),
@@ -116,6 +121,8 @@ BROKEN: dict[str, list[Case]] = {
     ],
     "quantised-init": [
         Case(f"{GPU} adapter=qlora", {"adapter.init": "pissa"}, "adapter.init", "adapter.init=loftq"),
+        Case(f"{GPU} adapter=qlora", {"adapter.init": "olora"}, "adapter.init", "adapter.init=loftq"),
+        Case(f"{GPU} adapter=olora", {"adapter.bits": 8}, "adapter.init", "adapter.bits=null"),
         Case(f"{GPU} adapter=qlora", {"adapter.init": "orthogonal"}, "adapter.init", "adapter.bits=null"),
     ],
     "loftq-sharding": [Case(f"{NODE} parallel=zero3", {"adapter.init": "loftq"}, "adapter.init", "parallel=fsdp2")],

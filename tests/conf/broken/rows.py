@@ -54,7 +54,7 @@ BROKEN: dict[str, list[Case]] = {
     ],
     "template-unused": [
         Case(f"{_FILE} data.format=text", {"model.chat_template": "chatml"}, "model.chat_template", "data.format=chat"),
-        Case(f"{_FILE} data.format=tokens", {"model.chat_template": "alpaca"}, "model.chat_template", "data.format=tokens"),
+        Case(f"{_FILE} data.format=tokens", {"model.chat_template": "alpaca"}, "model.chat_template", "=tokens"),
     ],
     "prompt-unknown": [
         Case(_FILE, {"data.format": "prompt"}, "data.prompt", "data.prompt=alpaca"),

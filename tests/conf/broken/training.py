@@ -30,8 +30,19 @@ BROKEN: dict[str, list[Case]] = {
         Case(f"{LOCAL} adapter=adalora", {"adapter.init_r": 16}, "adapter.init_r", "adapter.init_r=24"),
     ],
     "adalora-sharding": [
-        Case(f"{NODE} adapter=adalora", {"parallel.strategy": "zero2"}, "parallel.strategy", "parallel=ddp"),
+        *(Case(f"{NODE} adapter=adalora", {"parallel.strategy": zero}, "parallel.strategy", "parallel=ddp")
+          for zero in ("zero1", "zero2", "zero3")),
         Case(f"{NODE} adapter=adalora", {"parallel.strategy": "fsdp2"}, "parallel.strategy", "adapter=lora"),
+    ],
+    "vera-sharding": [
+        Case(f"{NODE} adapter=vera", {"parallel.strategy": "fsdp2"}, "parallel.strategy", "parallel=zero3"),
+        Case(f"{NODE} parallel=fsdp2 adapter.bits=4", {"adapter.kind": "vera"}, "parallel.strategy", "parallel=zero2"),
+    ],
+    "output-sharding": [
+        Case(f"{NODE} parallel=fsdp2", {"adapter.modules_to_save": ["embed_tokens", "lm_head"]}, "parallel.strategy",
+             "use parallel=zero3 or parallel=ddp"),
+        Case(f"{NODE} adapter=qlora adapter.modules_to_save=[lm_head]", {"parallel.strategy": "fsdp2"},
+             "parallel.strategy", "use parallel=ddp or parallel=zero2"),
     ],
     "orthogonal-rank": [
         Case(f"{LOCAL} adapter.init=orthogonal", {"adapter.r": 7}, "adapter.r", "use 8"),
@@ -55,15 +66,28 @@ BROKEN: dict[str, list[Case]] = {
         ),
     ],
     "target-experts-init": [Case(_MOE, {"adapter.init": "pissa"}, "adapter.init", "adapter.init=default")],
-    "target-experts-layers": [Case(_MOE, {"adapter.layers": [0]}, "adapter.layers", "adapter.target_parameters")],
+    "target-experts-layers": [
+        Case(_MOE, {"adapter.layers": [0]}, "adapter.layers", "adapter.target_parameters=[mlp.experts.gate_up_proj"),
+        Case(f"{_MOE} adapter.layers=[0] adapter.targets=[q_proj] adapter.target_parameters=[{_GATE_UP}]",
+             {"adapter.targets": ["q_proj", "gate"]}, "adapter.layers", "(adapter.targets=[k_proj,o_proj,"),
+    ],
+    "target-experts-alone": [
+        *(Case(f"{_MOE} adapter.targets=[w1,w2,w3]", {"adapter.kind": kind}, "adapter.targets", "adapter=lora")
+          for kind in ("adalora", "vera", "ia3")),
+    ],
     "target-output": [
         Case(LOCAL, {"adapter.targets": ["q_proj", "lm_head"]}, "adapter.targets", "adapter.modules_to_save=[lm_head]"),
+        Case(f"{NODE} parallel=fsdp2", {"adapter.targets": ["q_proj", "lm_head"]}, "adapter.targets",
+             "adapter.modules_to_save=[lm_head] with parallel=zero3"),
     ],
     "target-embedding": [
         Case(f"{LOCAL} adapter=vera", {"adapter.targets": ["q_proj", "embed_tokens"]}, "adapter.targets", "embedding"),
     ],
     "target-experts-missed": [
-        Case(_MOE, {"adapter.targets": ["q_proj", "v_proj"]}, "adapter.targets", "8 experts"),
+        Case(_MOE, {"adapter.targets": ["q_proj", "v_proj"]}, "adapter.targets", "add all-linear"),
+        *(Case(f"{_MOE} adapter.targets=[q_proj,w1,w2,w3]", {"adapter.kind": kind}, "adapter.targets",
+               "though w1, w2, w3 in adapter.targets name them") for kind in ("adalora", "vera", "ia3")),
+        Case(f"{_MOE} adapter.targets=[all-linear]", {"adapter.kind": "vera"}, "adapter.targets", "adapter=lora can"),
         Case(
             f"model=qwen2_57b_a14b cluster=8xh100 adapter.target_parameters=[{_GATE_UP}]",
             {"adapter.target_parameters": []}, "adapter.targets", "adapter.target_parameters=[mlp.experts",
@@ -83,9 +107,13 @@ BROKEN: dict[str, list[Case]] = {
     ],
     "modules-tied": [
         Case(LOCAL, {"adapter.modules_to_save": ["lm_head"]}, "adapter.modules_to_save", "[embed_tokens,lm_head]"),
+        Case("model=llama3_2_1b cluster=8xh100 parallel=fsdp2", {"adapter.modules_to_save": ["embed_tokens"]},
+             "adapter.modules_to_save", "[embed_tokens,lm_head] with parallel=zero3"),
     ],
     "vocabulary-growth": [
         Case(GPU, {"model.added_tokens": ["<|a|>"]}, "model.added_tokens", "[embed_tokens,lm_head]"),
+        Case(f"{NODE} parallel=fsdp2", {"model.added_tokens": ["<|a|>"]}, "model.added_tokens",
+             "[embed_tokens,lm_head] with parallel=zero3"),
         Case(f"{LOCAL} adapter=freeze", {"model.added_tokens": ["<|a|>"]}, "model.added_tokens", "adapter.unfrozen"),
     ],
     "unfrozen-unknown": [
