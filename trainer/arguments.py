@@ -103,7 +103,9 @@ def arguments(
         # Reports are ours.
         "report_to": "none",
         "disable_tqdm": True,
-        "ddp_find_unused_parameters": False,
+        # Without this, DDP lays gradients into other buckets after the first step of each attempt, and with more than
+        # two workers the order in which gloo adds depends on the place in a bucket: a resume would differ.
+        "ddp_find_unused_parameters": config.gpu.device == "cpu",
         "trust_remote_code": config.model.trust_remote_code,
     }
     if strategy == "fsdp2":

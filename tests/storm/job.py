@@ -24,17 +24,18 @@ def total_steps(faults: list[Fault]) -> int:
     return max(last_mark(faults) + AFTER * restarts + 40, 120)
 
 
-def words(home: Path, root: Path, name: str, steps: int) -> list[str]:
+def words(home: Path, root: Path, name: str, steps: int, interval: int = INTERVAL) -> list[str]:
     """What a person would type. Budgets are as wide as the storm is long."""
     budgets = [f"limits.{name}={MANY}" for name in ("preemptions", "time_limits", "node_failures", "crashes")]
     return [
         *workload.words(home, adapter="full", packing=False), f"name={name}", f"run.root={root}",
         f"cluster.nodes={NODES}", "cluster.devices_per_node=1", "batch.global=8", "batch.micro=2",
-        f"method.max_steps={steps}", f"checkpoint.interval={INTERVAL}", "checkpoint.keep=4",
-        f"evaluation.interval={EVALUATION}", "limits.notice=10", *budgets, "site.prepare=run",
+        f"method.max_steps={steps}", f"checkpoint.interval={interval}", "checkpoint.keep=4",
+        "limits.notice=10", *budgets,
     ]  # fmt: skip
 
 
-def submit(login: Login, root: Path, name: str, steps: int, *more: str) -> RunFolder:
-    """Submit it."""
+def submit(login: Login, root: Path, name: str, steps: int) -> RunFolder:
+    """Submit it. It is prepared in the job, so that a fault may hit that, too."""
+    more = [f"evaluation.interval={EVALUATION}", "site.prepare=run"]
     return login.submit(*words(login.folder, root, name, steps), *more)

@@ -53,8 +53,9 @@ def preemptions(storm: Storm) -> list[int]:
 def ours(storm: Storm, marks: list[int]) -> Stretch:
     """Slurmwright."""
     steps = marks[-1] + REST
-    folder = job.submit(storm.login, storm.root, "preempted", steps, f"checkpoint.interval={INTERVAL}",
-                        f"evaluation.interval={steps}", "evaluation.max_rows=0")  # fmt: skip
+    # Prepared before it starts and never evaluated, as the script.
+    words = job.words(storm.home, storm.root, "preempted", steps, INTERVAL)
+    folder = storm.login.submit(*words, "evaluation.max_rows=0")
     watch = Watch(folder)
     for number, mark in enumerate(marks, start=1):
         watch.until(_reaches(number, mark), 300, f"step {mark} in attempt {number}")

@@ -16,7 +16,14 @@ from trainer import checkpoint
 
 pytestmark = pytest.mark.train
 
-WORLDS = {"ddp-1": ("ddp", 1), "ddp-2": ("ddp", 2), "fsdp2-2": ("fsdp2", 2), "zero3-2": ("zero3", 2)}
+WORLDS = {
+    "ddp-1": ("ddp", 1),
+    "ddp-2": ("ddp", 2),
+    # Of more than two numbers the sum depends on their order.
+    "ddp-4": ("ddp", 4),
+    "fsdp2-2": ("fsdp2", 2),
+    "zero3-2": ("zero3", 2),
+}
 
 
 def make(root: Path, name: str, layout: str, **groups: Any) -> RunFolder:
