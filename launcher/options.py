@@ -79,8 +79,10 @@ def split_cluster(option: str, known: list[str]) -> tuple[str, int | None]:
 def other_size(option: str, known: list[str]) -> str:
     """What to type for K devices where only other sizes of the same GPU are shipped, as `3xh100`; "" where none is."""
     count, _, gpu = option.partition("x")
+    if not gpu or not count.isdigit():
+        return ""
     sizes = sorted((int(name.partition("x")[0]), name) for name in known if name.partition("x")[2] == gpu)
-    larger = [name for size, name in sizes if count.isdigit() and size > int(count)]
-    if not gpu or not larger or int(count) == 0:
+    larger = [name for size, name in sizes if size > int(count)]
+    if not larger or int(count) == 0:
         return ""
     return f"cluster={larger[0]} cluster.devices_per_node={int(count)}"

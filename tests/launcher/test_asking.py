@@ -19,6 +19,7 @@ from launcher.cli import main
 from tests.launcher.fakes import FakeSlurm
 from tests.launcher.folders import ended, result, run, squeue_line, started, submitted
 from trainer.boundary import Boundary
+from trainer.signals import NoticeFlag
 
 Capture = pytest.CaptureFixture[str]
 
@@ -72,7 +73,7 @@ def saves(folder: RunFolder, step: int) -> None:
 
 
 def test_stop_is_what_the_trainer_reads(folder: RunFolder, capsys: Capture) -> None:
-    boundary = Boundary(folder, 0, 1)
+    boundary = Boundary(folder, 0, 1, NoticeFlag())
     assert boundary.agree(5).stop is False
     assert main(["stop", "mine"]) == 0
     assert "is asked to stop: it saves and ends after its present step" in capsys.readouterr().err
@@ -87,7 +88,7 @@ def test_checkpoint_is_what_the_trainer_reads(folder: RunFolder, capsys: Capture
         "run_id": "mine", "asked": "checkpoint", "status": "running", "checkpoint": None,
         "message": "mine is asked to save: it saves and goes on after its present step",
     }  # fmt: skip
-    agreed = Boundary(folder, 0, 1).agree(5)
+    agreed = Boundary(folder, 0, 1, NoticeFlag()).agree(5)
     assert (agreed.stop, agreed.save) == (False, True)
 
 

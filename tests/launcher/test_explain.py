@@ -169,7 +169,10 @@ def test_it_takes_one_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert "catalogue" in capsys.readouterr().err
 
 
-def test_options_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # the path is long, and would be broken into lines
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "ours.yaml").write_text("# Our site.\npartition: gpu\n")
     assert "site=ours Our site." in asked(capsys, "site", "--config-dir", str(tmp_path))

@@ -108,3 +108,9 @@ def test_a_mapping_sets_each_of_its_fields() -> None:
 
 def test_a_key_of_a_free_mapping_is_deleted() -> None:
     assert check(["~site.sbatch.nice"]).values == [Value("site.sbatch.nice", None, delete=True)]
+
+
+@pytest.mark.parametrize("word", ["cluster=", "cluster=x", "cluster=0xh100", "cluster=9999xh100"])
+def test_a_cluster_of_no_known_size_is_no_option(word: str) -> None:
+    (problem,) = check([word]).problems
+    assert problem.field == "cluster" and "there is no such option" in problem.message
