@@ -17,7 +17,7 @@ from tests.slurm.launching import Login, all_logs
 from tests.storm.damage import damage
 from tests.storm.disk import Disk
 from tests.storm.job import EVALUATION
-from tests.storm.schedule import NOTICE, Fault
+from tests.storm.schedule import DAMAGE, NOTICE, Fault
 from tests.storm.state import Hit
 from trainer import checkpoint
 
@@ -126,6 +126,8 @@ class Striker:
             return bool(started) and started[-1]["step"] >= mark and self._saving(attempt)
         if fault.phase == "evaluate":
             return step >= mark and step % EVALUATION == 0 and not self._evaluated(step)
+        if fault.kind in DAMAGE and len(checkpoint.committed(self._folder.checkpoints)) < 2:
+            return False
         return step >= mark
 
     def _still_there(self, fault: Fault, attempt: int) -> bool:
