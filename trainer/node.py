@@ -63,7 +63,7 @@ class Node:
         except Ended as ended:
             end = End(ended.node or self._job.node, ended.cause, ended.message)
         except _Followed:
-            end = End(self._job.node, "unknown", "left because the attempt ended on another node")
+            end = self._follow()
         except Exception as error:
             traceback.print_exc()
             end = End(self._job.node, "unknown", f"a bug in the agent: {error!r}; see {self._log}")
@@ -139,6 +139,13 @@ class Node:
             return End(self._job.node, "completed")
         cause, words = self._cause(self._notice)
         return End(self._job.node, cause, f"{words}; all workers left together after step {step}, which is saved")
+
+    def _follow(self) -> End:
+        """The attempt has ended on another node. Where that was because all were told to leave, the head judges why: it
+        alone asks Slurm for the present end of the time limit."""
+        if self._job.is_head and left(self._log.parent) is not None:
+            return self._all_done()
+        return End(self._job.node, "unknown", "left because the attempt ended on another node")
 
     def _first_failure(self, workers: processes.Workers, first: dict[int, int]) -> End:
         # Slurm may signal workers and agent alike, in any order; and a second worker may know better what happened.

@@ -1,4 +1,5 @@
-"""Notices on a real Slurm: preemption, the time limit and scancel cost no step, and the weights come out the same."""
+"""What the proof does not cover: a notice to the batch shell alone, and the loss of an agent. Same weights, on a real
+Slurm."""
 
 import subprocess
 from collections.abc import Iterator
@@ -83,23 +84,12 @@ def trains(folder: RunFolder) -> None:
     wait_for_event(folder, "step")
 
 
-def test_a_preempted_run_loses_no_step(login: Login, cluster: Cluster, home: Path, calm: RunFolder) -> None:
-    folder = login.submit(*words(home, "preempted"), "site.partition=low")
-    trains(folder)
-    slurm(
-        cluster, "sbatch", "--partition=high", "--nodes=4", "--exclusive", "--time=1", "--output=/dev/null",
-        "--wrap=sleep 3",
-    )  # fmt: skip
-    nothing_lost(folder, calm, "preempted")
-
-
-@pytest.mark.parametrize("to", [(), ("--batch",)], ids=["steps", "batch"])
-def test_a_signal_by_hand_loses_no_step(
-    login: Login, cluster: Cluster, home: Path, calm: RunFolder, to: tuple[str, ...]
+def test_a_signal_to_the_batch_shell_alone_loses_no_step(
+    login: Login, cluster: Cluster, home: Path, calm: RunFolder
 ) -> None:
-    folder = login.submit(*words(home, f"signal{len(to)}"))
+    folder = login.submit(*words(home, "signal"))
     trains(folder)
-    slurm(cluster, "scancel", "--signal=USR2", *to, str(last_job(folder)))
+    slurm(cluster, "scancel", "--signal=USR2", "--batch", str(last_job(folder)))
     nothing_lost(folder, calm, "preempted")
 
 

@@ -101,6 +101,24 @@ def test_the_end_of_the_grace_is_no_time_limit(tmp_path: Path) -> None:
     assert read_json(folder.attempt_folder(1) / "attempt.json")["cause"] == "preempted"
 
 
+def test_the_head_judges_even_where_its_workers_leave_last(tmp_path: Path) -> None:
+    slow = TRAINS.replace("    return 0\n", "    time.sleep(3 if rank == 0 else 0)\n    return 0\n")
+    # The other node's agent must find the word that all have left.
+    slow = slow.replace(
+        '    if rank == 0:\n        out(folder, "attempts/0001/left.json"',
+        '    time.sleep(0 if rank == 0 else 1)\n    if rank == 0:\n        out(folder, "attempts/0001/left.json"',
+    )
+    folder = run_folder(tmp_path / "run", slow, nodes=2)
+    no_slurm(folder, scontrol="echo JobId=77 JobState=RUNNING EndTime=2026-01-01T00:00:00 X=1")
+    with agents(folder, 2, SLURM_JOB_END_TIME="9999999999") as both:
+        up(folder, 2)
+        for agent in both:
+            agent.send_signal(signal.SIGUSR2)
+        for agent in both:
+            agent.wait(PATIENCE)
+    assert read_json(folder.attempt_folder(1) / "attempt.json")["cause"] == "time_limit"
+
+
 def test_a_notice_before_training_leaves_at_once(tmp_path: Path) -> None:
     body = "    from trainer.signals import NoticeFlag\n    NoticeFlag().install()\n"
     body += "    out(folder, f'up-{rank}', str(os.getpid()))\n    time.sleep(600)\n"
