@@ -92,8 +92,8 @@ def last_mark(faults: list[Fault]) -> int:
 
 
 def _phases(kinds: list[Kind], dice: random.Random) -> list[Phase]:
-    """A phase for each: saves first, then one of each other phase where a kind allows it, then the plain middle of
-    training or what the dice say."""
+    """A phase for each: those that few kinds allow first, then saves, then the plain middle of training or what the dice
+    say."""
     phases: list[Phase | None] = [None] * len(kinds)
 
     def give(phase: Phase, count: int) -> None:
@@ -102,9 +102,9 @@ def _phases(kinds: list[Kind], dice: random.Random) -> list[Phase]:
             phases[n] = phase
 
     give("prepare", 1 if len(kinds) >= len(KINDS) else 0)
-    give("save", -(-len(kinds) // 5))
     for phase in ("load", "first_step", "evaluate"):
         give(phase, len(kinds) // 16)
+    give("save", -(-len(kinds) // 5))
     return [phase or _plain(kind, dice) for phase, kind in zip(phases, kinds, strict=True)]
 
 
@@ -118,7 +118,7 @@ def _plain(kind: Kind, dice: random.Random) -> Phase:
 def _in_order(found: list[tuple[Kind, Phase]], dice: random.Random) -> list[tuple[Kind, Phase]]:
     """What hits the preparation comes first; other early phases are laid behind faults that end an attempt, no two of
     them in a row."""
-    early = [one for one in found if one[1] in EARLY and one[1] != "prepare"]
+    early = _each_once_first([one for one in found if one[1] in EARLY and one[1] != "prepare"])
     first = [one for one in found if one[1] == "prepare"]
     rest = [one for one in found if one[1] not in EARLY]
     places = [n for n, (kind, _) in enumerate(rest) if kind not in _NO_PLACE]
@@ -131,6 +131,16 @@ def _in_order(found: list[tuple[Kind, Phase]], dice: random.Random) -> list[tupl
     # Too few places: the others hit plain training instead.
     order += [(kind, "step") for kind, _ in early[len(behind) :]]
     return order
+
+
+def _each_once_first(early: list[tuple[Kind, Phase]]) -> list[tuple[Kind, Phase]]:
+    """One of each phase before a second of any, so that where places are few each phase has one."""
+    seen: Counter[Phase] = Counter()
+    turns = []
+    for number, (_, phase) in enumerate(early):
+        turns.append((seen[phase], number))
+        seen[phase] += 1
+    return [early[number] for _, number in sorted(turns)]
 
 
 def counts(faults: list[Fault]) -> dict[Kind, int]:

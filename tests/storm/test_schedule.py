@@ -11,7 +11,7 @@ from tests.storm.job import total_steps
 from tests.storm.schedule import DAMAGE, EACH, EARLY, GAP, KINDS, PHASES, schedule
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=400)
 @given(st.integers(33, 80), st.integers(0, 1000))
 def test_every_kind_comes_often_enough_and_many_inside_a_save(faults: int, seed: int) -> None:
     found = schedule(faults, seed)
