@@ -92,8 +92,8 @@ def last_mark(faults: list[Fault]) -> int:
 
 
 def _phases(kinds: list[Kind], dice: random.Random) -> list[Phase]:
-    """A phase for each: those that few kinds allow first, then saves, then the plain middle of training or what the dice
-    say."""
+    """A phase for each: those that few kinds allow first, then saves, then the plain middle of training or what the
+    dice say."""
     phases: list[Phase | None] = [None] * len(kinds)
 
     def give(phase: Phase, count: int) -> None:
