@@ -93,7 +93,8 @@ class AttemptRecord:
             self.end(end.cause, end.message)  # whoever cancels a run has written that event
             return None
         culprit = end.node if end.cause == "node_failure" else None
-        self._values |= {"step": left(self.file.parent) or last_step(self.folder), "culprit": culprit}
+        saved = left(self.file.parent)
+        self._values |= {"step": last_step(self.folder) if saved is None else saved, "culprit": culprit}
         self.end(end.cause, end.message)
         if end.cause in INTERRUPTED:
             self.folder.append_event(INTERRUPTED[end.cause], self.number, self._values["step"], node=end.node)

@@ -21,16 +21,16 @@ def again(folder: RunFolder, attempt: int, job_id: str, cause: str, exclude: Seq
     """Have the job started once more, and write the event. Gives why that cannot be, in words, or None where it will.
 
     `scontrol requeue` kills the job at once: everything must be saved and written down before."""
+    facts = _facts(job_id)
+    state = facts.get("JobState", "")
+    if state in _GONE:
+        return f"the job is {state.lower()} already"
     folder.append_event("requeued", attempt, cause=cause, excluded=list(exclude))
     if not shutil.which("scontrol") and not shutil.which("sbatch"):
         # As in a container. The batch script is outside of it, and looks for this.
         (folder.attempt_folder(attempt) / ASK).touch()
         return None
     if shutil.which("scontrol"):
-        facts = _facts(job_id)
-        state = facts.get("JobState", "")
-        if state in _GONE:
-            return f"the job is {state.lower()} already"
         exclude = _bearable(exclude, facts)
         if exclude:
             _call("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(exclude)}")

@@ -51,7 +51,7 @@ def _kind(state: State, kind: str) -> list[str]:
     hits = [hit for hit in state.hits if hit.kind == kind]
     lost = [hit.lost for hit in hits if hit.lost is not None]
     may = "0" if kind in NOTICE else str(2 * INTERVAL) if kind in DAMAGE else str(INTERVAL)
-    name = WORDS[kind] + (" (and SIGKILL)" if kind in DAMAGE else "")  # type: ignore[index]
+    name = WORDS[kind] + (" (and SIGKILL)" if kind in DAMAGE else "")  # type: ignore[index]  # as text from state.json
     if not lost:
         return [name, str(len(hits)), "", "", may]
     return [name, str(len(hits)), f"{statistics.mean(lost):.1f}", str(max(lost)), may]

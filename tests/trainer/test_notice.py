@@ -141,6 +141,7 @@ def test_a_job_that_somebody_cancelled_is_not_brought_back(tmp_path: Path) -> No
         agent.send_signal(signal.SIGTERM)
         agent.wait(PATIENCE)
     assert not [call for call in calls(folder) if "requeue" in call or "sbatch" in call]
+    assert "requeued" not in [event for event, _ in told(folder)]
     assert "cancelled already" in read_json(folder.attempt_folder(1) / "attempt.json")["message"]
 
 
