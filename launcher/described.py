@@ -39,8 +39,9 @@ def default_in_words(info: FieldInfo) -> str:
 
 
 def allowed_of(info: FieldInfo) -> list[Any]:
-    """Allowed values of an enumeration; empty for other fields."""
-    return list(choices_of(info.annotation))
+    """Allowed values of an enumeration; empty for other fields, and where a number is allowed, too."""
+    kinds = [part for part in alternatives(info.annotation) if part is not NoneType]
+    return list(choices_of(info.annotation)) if all(get_origin(part) is Literal for part in kinds) else []
 
 
 def meaning_of(info: FieldInfo) -> str:

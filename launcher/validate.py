@@ -1,13 +1,14 @@
 """From a plain tree of values to a RunConfig: every refused value as one problem, in words that say what to type."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from conf.schema.fields import (
+    alternatives,
     annotation_at,
     choices_of,
     fields,
@@ -164,7 +165,8 @@ def _of_value(error: ErrorDetails, shown: str, annotation: Any, info: FieldInfo 
     """What is wrong with one value, and what is allowed."""
     choices = choices_of(annotation)
     if choices:
-        allowed = ", ".join(show(choice) for choice in choices)
+        numbers = ["whole numbers above 0"] * any(get_origin(part) is Annotated for part in alternatives(annotation))
+        allowed = ", ".join([*numbers, *map(show, choices)])
         guess = did_you_mean(str(error["input"]), [str(choice) for choice in choices])
         guess = f"{guess} " if guess.startswith("did") else ""
         return f"{shown} is not allowed; {guess}Allowed: {allowed}{_or_null(annotation)}"

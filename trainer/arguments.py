@@ -3,7 +3,7 @@
 import importlib.util
 import inspect
 import math
-from typing import Any
+from typing import Any, Literal
 
 from trl import SFTConfig
 
@@ -34,12 +34,15 @@ def total_steps(config: RunConfig, sequences: int) -> int:
     return max(1, math.ceil(config.method.epochs * sequences / config.batch.global_))
 
 
-def interval(fixed: int | None, per_epoch: float | None, config: RunConfig, sequences: int, steps: int) -> int:
+def interval(
+    fixed: int | Literal["auto"] | None, per_epoch: float | None, config: RunConfig, sequences: int, steps: int
+) -> int:
     """Steps between two checkpoints or evaluations of a run of `steps` over `sequences` training sequences.
 
-    `per_epoch` of them in one pass stands above `fixed`; with neither there is one, at the end."""
+    `per_epoch` of them in one pass stands above `fixed`; with neither there is one, at the end. So it is with `auto`:
+    what comes before is decided while the run goes on."""
     if per_epoch is None:
-        return fixed or steps
+        return steps if fixed is None or fixed == "auto" else fixed
     assert config.batch.global_ is not None
     return max(1, round(sequences / config.batch.global_ / per_epoch))
 

@@ -19,6 +19,8 @@ class Agreed:
     """Somebody asked the run to stop."""
     save: bool
     """Somebody asked for a checkpoint."""
+    due: bool
+    """Rank 0 says that it is time for a checkpoint."""
     notice: bool
     """Some worker was told that its time is over: all save and leave."""
 
@@ -34,14 +36,15 @@ class Boundary:
         self.leaving = False
         """Whether all workers have agreed to save and leave."""
 
-    def agree(self, tokens: int) -> Agreed:
-        """Called by every rank after each step with its own number of tokens. A collective on a CPU tensor."""
+    def agree(self, tokens: int, due: bool = False) -> Agreed:
+        """Called by every rank after each step with its own number of tokens, and by rank 0 with whether a checkpoint
+        is `due`. A collective on a CPU tensor."""
         asked = (False, False)
         if self.rank == 0:
             asked = (self.folder.stop_file.exists(), self.folder.save_file.exists())
-        total, stop, save, notice = self._sums(tokens, *asked, self.notice.given)
+        total, stop, save, now, notice = self._sums(tokens, *asked, due, self.notice.given)
         self.leaving = self.leaving or notice > 0
-        return Agreed(total, stop > 0, save > 0, notice > 0)
+        return Agreed(total, stop > 0, save > 0, now > 0, notice > 0)
 
     def must_leave(self) -> bool:
         """Whether any worker was told to leave, the same answer on every rank. A collective, for use between steps:

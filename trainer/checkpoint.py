@@ -6,13 +6,15 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+
+from trainer import resume
 
 DIGESTS = "digests.json"
 """File in every committed checkpoint: path inside the folder -> sha256 in hex."""
-LAYOUT = "layout.json"
-"""File in every committed checkpoint: {"strategy", "world"} of the workers that wrote it."""
+WAIT = timedelta(minutes=30)
+"""Longest time for which workers wait for each other: rank 0 may need it to digest a large checkpoint."""
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -41,17 +43,13 @@ def committed(checkpoints: Path) -> list[Path]:
     return sorted((path for path in checkpoints.iterdir() if _NAME.fullmatch(path.name)), key=step_of)
 
 
-def write_layout(written: Path, strategy: str, world: int) -> None:
-    """Note down how the state in a folder is laid over workers, before it is committed."""
-    (written / LAYOUT).write_text(json.dumps({"strategy": strategy, "world": world}) + "\n", encoding="utf-8")
-
-
 def why_unfit(path: Path, strategy: str, world: int) -> str | None:
     """Why workers of this layout cannot go on from a checkpoint, in words with what to type; None when they can.
 
-    Each strategy has a format of its own; DeepSpeed's also holds for one number of workers alone."""
-    written: dict[str, Any] = json.loads((path / LAYOUT).read_text(encoding="utf-8"))
-    old, workers = written["strategy"], written["world"]
+    Each strategy has a format of its own; DeepSpeed's also holds for one number of workers alone. Raises WorkerError
+    where resume.json cannot be read, or is of a newer version."""
+    written = resume.read(path)
+    old, workers = written.strategy, written.world
     if old != strategy:
         return f"{path} was written with parallel={old} and cannot go on with parallel={strategy}: use parallel={old}"
     if strategy.startswith("zero") and workers != world:
@@ -97,10 +95,15 @@ def why_damaged(path: Path) -> str | None:
     return None
 
 
-def newest(checkpoints: Path, skipped: Callable[[Path, str], None]) -> Path | None:
-    """The newest checkpoint that verifies, or None. Each damaged one is set aside and told to `skipped`, with why."""
+def newest(
+    checkpoints: Path,
+    skipped: Callable[[Path, str], None],
+    why_unsafe: Callable[[Path], str | None] = lambda path: None,
+) -> Path | None:
+    """The newest checkpoint that verifies, or None. Each damaged one, and each that is unsafe to load, is set aside and
+    told to `skipped`, with why."""
     for path in reversed(committed(checkpoints)):
-        why = why_damaged(path)
+        why = why_damaged(path) or why_unsafe(path)
         if why is None:
             return path
         skipped(set_aside(path), why)
@@ -117,16 +120,15 @@ def set_aside(path: Path) -> Path:
     raise FileExistsError(f"a thousand damaged copies of {path}")
 
 
-def keep_newest(checkpoints: Path, keep: int) -> None:
-    """Remove committed checkpoints but the newest `keep`. Each is renamed first, so that none is ever half there."""
-    for path in committed(checkpoints)[:-keep]:
-        doomed = path.with_name(f".removed-{path.name}")
-        os.rename(path, doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+def remove(path: Path) -> None:
+    """Remove a committed checkpoint. It is renamed first, so that it is never half there."""
+    doomed = path.with_name(f".removed-{path.name}")
+    os.rename(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def clear_leftovers(checkpoints: Path) -> None:
-    """Remove what an interrupted attempt has half written or half deleted."""
+    """Remove what an interrupted attempt has half written or half deleted. Call before this attempt writes any."""
     if not checkpoints.is_dir():
         return
     for path in checkpoints.iterdir():

@@ -30,6 +30,10 @@ class Recorder:
         self.tracked = tracked if self.writes else None
         self.tracker: tracking.Tracker | None = None
         self.total_steps = 0
+        self.tokens = 0
+        """Non-padding tokens of all steps so far, over all workers and attempts."""
+        self.seconds = 0.0
+        """Time of all steps so far over all attempts."""
         self._tokens = 0
         self._seconds = 0.0
         self._steps = 0
@@ -60,11 +64,17 @@ class Recorder:
         """The time since the last step was spent on something else than training."""
         self._mark = time.perf_counter()
 
+    def since_last_step(self) -> float:
+        """Seconds of the present step so far."""
+        return time.perf_counter() - self._mark
+
     def step_done(self, step: int, tokens: int) -> None:
         """A step is over; `tokens` are its non-padding tokens over all workers."""
         present = time.perf_counter()
         self._seconds += present - self._mark
+        self.seconds += present - self._mark
         self._tokens += tokens
+        self.tokens += tokens
         self._steps += 1
         self._mark = present
         self.alive()
@@ -103,10 +113,6 @@ class Recorder:
             self._scalars(step, {"eval/loss": eval_loss})
             log.info("step %d/%d  evaluation loss %.4f", step, self.total_steps, eval_loss)
         self.restart_clock()
-
-    def has_evaluated(self, step: int) -> bool:
-        """Whether any attempt has evaluated after this step."""
-        return any(line["event"] == "evaluated" and line.get("step") == step for line in self.folder.events())
 
     def close(self) -> None:
         """Flush what is held back."""

@@ -1,9 +1,11 @@
 """result.json of a run that ended by its own will: what came of it, over all attempts."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from conf.folder import RunFolder, write_json
+from trainer.checkpoint import name_of
+from trainer.resume import Best
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,13 @@ def write_result(
     step: int,
     trainable_parameters: int,
     artefact: Literal["adapter", "model"] | None,
+    best: Best | None = None,
 ) -> dict[str, Any]:
-    """Write result.json from the run's own records. Returns what was written."""
+    """Write result.json from the run's own records, and of the `best` checkpoint. Returns what was written."""
     sums = totals(folder.metrics())
-    evaluated = [line for line in folder.events() if line["event"] == "evaluated"]
+    events = folder.events()
+    stalls = [line["stall"] for line in events if line["event"] == "checkpoint_committed" and "stall" in line]
+    evaluated = [line for line in events if line["event"] == "evaluated"]
     before = next((line["eval_loss"] for line in evaluated if line["step"] == 0), None)
     after = evaluated[-1]["eval_loss"] if evaluated and evaluated[-1]["step"] > 0 else None
     result: dict[str, Any] = {
@@ -62,9 +67,13 @@ def write_result(
         "seconds": round(sums.seconds, 3),
         "tokens": sums.tokens,
         "tokens_per_second": round(sums.tokens / sums.seconds, 3) if sums.seconds else None,
+        "checkpoints": {"count": len(stalls), "stall_seconds": round(sum(stalls), 3)},
         "trainable_parameters": trainable_parameters,
         "artefact": artefact,
         "attempts": len(folder.attempt_numbers()),
     }
+    if best is not None:
+        path = folder.checkpoints / name_of(best.step)
+        result["best"] = {**asdict(best), "path": str(path) if path.is_dir() else None}
     write_json(folder.result_file, result)
     return result

@@ -4,11 +4,10 @@ import math
 from typing import Any
 
 from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState
 
 
-class EarlyStopping(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers has no types here
-    """Counts evaluations without a lower loss; what it has counted lies in every checkpoint.
+class EarlyStopping(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+    """Counts evaluations without a lower loss; what it has counted lies in resume.json of every checkpoint.
 
     transformers' own callback of this kind wants the best checkpoint to be loaded at the end, and forgets its count."""
 
@@ -22,17 +21,15 @@ class EarlyStopping(TrainerCallback, ExportableState):  # type: ignore[misc]  # 
         """Whether the run is over."""
         return self.waited >= self.patience
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, in transformers' form."""
-        best = self.best if math.isfinite(self.best) else None
-        return {"args": {"patience": self.patience}, "attributes": {"best": best, "waited": self.waited}}
+    @property
+    def lowest(self) -> float | None:
+        """The lowest loss so far; None before the first that is a number."""
+        return self.best if math.isfinite(self.best) else None
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take up the count of the checkpoint that the run goes on from."""
-        kept = (state.stateful_callbacks or {}).get(type(self).__name__)
-        if kept is not None:
-            best, self.waited = kept["attributes"]["best"], kept["attributes"]["waited"]
-            self.best = math.inf if best is None else best
+    def take_up(self, lowest: float | None, waited: int) -> None:
+        """Count on from a checkpoint. Call before training, whose first act may be an evaluation."""
+        self.best = math.inf if lowest is None else lowest
+        self.waited = waited
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
         """A loss that is no number is not lower than any."""

@@ -1,7 +1,6 @@
 """TRL's trainer, and the few places where a run differs from it. Its arguments are in `trainer/arguments.py`."""
 
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,10 @@ from trainer import checkpoint, optimizers, parallel, schedules
 from trainer.adapters import Tuned, parameter_groups
 from trainer.boundary import Boundary
 from trainer.order import Order
+from trainer.progress import Progress
 from trainer.recording import Recorder
+from trainer.resume import ResumeState
+from trainer.saving import Saver, wait_for_all
 from trainer.stopping import EarlyStopping
 
 LOOK_EACH = 8
@@ -34,7 +36,14 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
     lr_scheduler: Any
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, recorder: Recorder, boundary: Boundary, tuned: Tuned, **trl: Any
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        recorder: Recorder,
+        boundary: Boundary,
+        tuned: Tuned,
+        begun: ResumeState | None,
+        **trl: Any,
     ) -> None:
         self.run = config
         self.tuned = tuned
@@ -52,6 +61,9 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         if config.method.early_stopping is not None:
             self.early_stopping = EarlyStopping(config.method.early_stopping)
             self.add_callback(self.early_stopping)
+        world, sequences = self.args.world_size, len(self.train_dataset)
+        self.progress = Progress(config, world, sequences, recorder, self.early_stopping, begun)
+        self.saver = Saver(self, recorder, self.progress)
         if config.adapter.is_peft and config.parallel.strategy not in parallel.ZERO:
             # Modules saved beside an adapter are copies in the format of frozen weights, which loses small steps.
             for parameter in self.model.parameters():
@@ -116,6 +128,7 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         if eval_loss is None:
             return self._give_up_evaluation()
         self.recorder.evaluated(self.state.global_step, eval_loss)
+        self.progress.evaluation(self.state.global_step, eval_loss)
         found = {"eval_loss": eval_loss}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
@@ -157,7 +170,7 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
     def evaluate_what_is_due(self, args: Any, state: Any) -> None:
         """Of a resumed run: the evaluation of the step that it resumes from, where the last attempt had no time."""
         due = args.eval_strategy == "steps" and state.global_step > 0 and state.global_step % args.eval_steps == 0
-        if due and self.boundary.anyone(self.recorder.writes and not self.recorder.has_evaluated(state.global_step)):
+        if due and self.progress.evaluated != state.global_step:
             self.evaluate()
 
     def _give_up_evaluation(self) -> dict[str, float]:
@@ -167,36 +180,33 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         return {}
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        step = self.state.global_step
-        partial = checkpoint.partial_folder(self.folder.checkpoints, step)
-        begun = time.perf_counter()
-        self.recorder.event("checkpoint_started", step)
-        try:
-            # Past TRL's own override, which only adds a model card.
-            self.args.output_dir = str(partial)
-            with self.tuned.for_checkpoint():
-                super(SFTTrainer, self)._save_checkpoint(model, trial)
-            wait_for_all()
-            if self.args.should_save:
-                self.tuned.save(partial / f"checkpoint-{step}")
-                strategy, world = self.run.parallel.strategy, self.args.world_size
-                checkpoint.write_layout(partial / f"checkpoint-{step}", strategy, world)
-                final = checkpoint.commit(partial / f"checkpoint-{step}", self.folder.checkpoints, step)
-                shutil.rmtree(partial)
-                checkpoint.keep_newest(self.folder.checkpoints, self.run.checkpoint.keep)
-                seconds = round(time.perf_counter() - begun, 3)
-                self.recorder.event("checkpoint_committed", step, path=str(final), seconds=seconds)
-                self.recorder.alive()
-            wait_for_all()
-            if step < self.args.max_steps and self.boundary.must_leave():
-                # Told while it was written: a further step would only have to be written, too.
-                self.control.should_training_stop = True
-        except Exception as error:
-            self.recorder.event("checkpoint_failed", step, why=str(error))
-            raise
-        finally:
-            self.args.output_dir = str(self.folder.checkpoints)
-            self.recorder.restart_clock()
+        # Past TRL's own override, which only adds a model card.
+        self.saver.save(lambda: super(SFTTrainer, self)._save_checkpoint(model, trial))
+        if self.state.global_step < self.args.max_steps and self.boundary.must_leave():
+            # Told while it was written: a further step would only have to be written, too.
+            self.control.should_training_stop = True
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Trainer's own, but that a checkpoint which is written behind training gets copies."""
+        if self.saver.snapshot is None:
+            super().save_model(output_dir, _internal_call)
+        else:
+            assert output_dir is not None
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            self.saver.snapshot.take_model(self, output_dir)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.saver.snapshot is None:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        self.saver.snapshot.take_optimizer(self, output_dir)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _run_epoch(self, **said: Any) -> None:
+        # What is evaluated at the start of an attempt may have ended the run.
+        if not self.control.should_training_stop:
+            super()._run_epoch(**said)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -251,13 +261,19 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
             run.parallel.strategy, args.world_size, self.trainer.model_wrapped, self.trainer.optimizer
         )
         self.trainer.recorder.begin(state.max_steps, state.global_step)
+        step = state.global_step
+        resumed = self.trainer.folder.checkpoints / checkpoint.name_of(step) if step else None
+        self.trainer.saver.begin(step, resumed)
         self.trainer.evaluate_what_is_due(args, state)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.tuned.step_done(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        agreed = self.trainer.boundary.agree(self.trainer.step_tokens)
+        self.trainer.saver.check()
+        seconds = self.trainer.recorder.since_last_step()
+        due = self.trainer.saver.step_done(state.global_step, seconds)
+        agreed = self.trainer.boundary.agree(self.trainer.step_tokens, due)
         self.trainer.recorder.step_done(state.global_step, agreed.tokens)
         if agreed.save and args.should_save:
             self.trainer.folder.save_file.unlink(missing_ok=True)
@@ -266,7 +282,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         if agreed.notice:
             # Saved first; the next attempt evaluates what is due.
             control.should_evaluate = False
-        if agreed.save or agreed.stop or agreed.notice:
+        if agreed.save or agreed.due or agreed.stop or agreed.notice:
             control.should_save = True
         if control.should_save:
             # A line of metrics never spans a checkpoint, from which a later attempt may count anew.
@@ -290,14 +306,17 @@ def build(
     tokenizer: Any,
     train: Any,
     held_out: Any | None,
+    begun: ResumeState | None,
 ) -> RunTrainer:
-    """The trainer of a model with its adapter attached. Random numbers (dropout) differ from rank to rank."""
+    """The trainer of a model with its adapter attached, `begun` at a checkpoint or from nothing. Random numbers
+    (dropout) differ from rank to rank."""
     trainer = RunTrainer(
         config,
         folder,
         recorder,
         boundary,
         tuned,
+        begun,
         args=args,
         processing_class=tokenizer,
         train_dataset=train,
@@ -305,12 +324,6 @@ def build(
     )
     set_seed(config.seed + args.process_index)
     return trainer
-
-
-def wait_for_all() -> None:
-    """A barrier, where there are several workers."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
 
 
 def row_lengths(rows: Any) -> list[int]:

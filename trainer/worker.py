@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,8 @@ from trainer.failure import WorkerError, write_failure
 from trainer.quiet import no_progress_bars, quieten
 from trainer.recording import Recorder
 from trainer.result import write_result
+from trainer.resume import ResumeState, read, why_other_rows
 from trainer.signals import NoticeFlag
-
-RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
-"""Longest wait of a collective: rank 0 may need it to digest a large checkpoint."""
 
 log = logging.getLogger("trainer")
 
@@ -105,6 +102,7 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     train, held_out = load_rows(Path(assets["data"]["path"]), config)
     steps = arguments.total_steps(config, len(train))
     resume = _newest_checkpoint(config, folder, place, recorder)
+    begun_at = None if resume is None else _state_of(resume, len(train))
     evaluate = held_out is not None
     said = arguments.arguments(config, folder, len(train), steps, evaluate, resume=resume is not None)
     args = arguments.settle(said)
@@ -113,7 +111,7 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     begun = time.perf_counter()
     boundary = Boundary(folder, place.rank, place.world, notice)
     path = Path(assets["model"]["path"])
-    trainer = _build(config, folder, place, recorder, boundary, args, path, steps, train, held_out)
+    trainer = _build(config, folder, recorder, boundary, args, path, steps, train, held_out, begun_at)
     recorder.event("model_loaded", seconds=_since(begun))
     recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
     if resume is not None:
@@ -122,7 +120,7 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     if boundary.must_leave():
         _leave(folder, place, checkpoint.step_of(resume) if resume is not None else 0)
     else:
-        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+        _train(trainer, resume)
         _finish(config, folder, place, recorder, trainer, steps)
     recorder.close()
     if with_group:
@@ -177,22 +175,24 @@ def _rendezvous(config: RunConfig, place: Place) -> None:
 
     if config.gpu.device == "cuda":
         torch.cuda.set_device(place.local_rank)
-        torch.distributed.init_process_group("cpu:gloo,cuda:nccl", timeout=RENDEZVOUS_TIMEOUT)
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl", timeout=checkpoint.WAIT)
     else:
-        torch.distributed.init_process_group("gloo", timeout=RENDEZVOUS_TIMEOUT)
+        torch.distributed.init_process_group("gloo", timeout=checkpoint.WAIT)
 
 
 def _newest_checkpoint(config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder) -> Path | None:
-    """Rank 0 looks, verifies and tells the others."""
+    """Rank 0 looks, verifies, sees that nothing in it runs code, and tells the others."""
     found: list[str | None] = [None]
     if place.rank == 0:
+        from trainer.pickles import why_unsafe
+
         checkpoint.clear_leftovers(folder.checkpoints)
 
         def skipped(path: Path, why: str) -> None:
             log.warning("checkpoint %s is skipped: %s", path, why)
             recorder.event("checkpoint_skipped", path=str(path), why=why)
 
-        newest = checkpoint.newest(folder.checkpoints, skipped)
+        newest = checkpoint.newest(folder.checkpoints, skipped, why_unsafe)
         found[0] = None if newest is None else str(newest)
     if place.world > 1:
         import torch
@@ -206,10 +206,25 @@ def _newest_checkpoint(config: RunConfig, folder: RunFolder, place: Place, recor
     return Path(found[0])
 
 
+def _state_of(resume: Path, sequences: int) -> ResumeState:
+    state = read(resume)
+    why = why_other_rows(state, sequences)
+    if why is not None:
+        raise WorkerError(why)
+    return state
+
+
+def _train(trainer: Any, resume: Path | None) -> None:
+    try:
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    except Exception:
+        trainer.saver.last_words()
+        raise
+
+
 def _build(
     config: RunConfig,
     folder: RunFolder,
-    place: Place,
     recorder: Recorder,
     boundary: Boundary,
     args: Any,
@@ -217,6 +232,7 @@ def _build(
     steps: int,
     train: Any,
     held_out: Any | None,
+    begun: ResumeState | None,
 ) -> Any:
     from trainer import adapters, model, training, vocabulary
     from trainer.data.tokenizer import load_tokenizer, tokenizer_of
@@ -225,7 +241,7 @@ def _build(
     tokenizer = load_tokenizer(tokenizer_of(_assets(folder), path), config.model)
     vocabulary.grow(loaded, len(tokenizer))
     tuned = adapters.attach(loaded, config, steps, path)
-    return training.build(config, folder, recorder, boundary, args, tuned, tokenizer, train, held_out)
+    return training.build(config, folder, recorder, boundary, args, tuned, tokenizer, train, held_out, begun)
 
 
 def _leave(folder: RunFolder, place: Place, step: int) -> None:
@@ -237,9 +253,11 @@ def _leave(folder: RunFolder, place: Place, step: int) -> None:
 
 def _finish(config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder, trainer: Any, steps: int) -> None:
     """Save what was trained, unless the run was asked to stop or told to leave before its end, and write the result."""
+    trainer.saver.settle()
     step = trainer.state.global_step
     peft = config.adapter.is_peft
     trainable = _trainable(trainer)
+    best = trainer.progress.best if config.checkpoint.keep_best else None
     stopping = trainer.early_stopping
     early = stopping is not None and stopping.reached and step < steps
     if step < steps and trainer.boundary.leaving and not early:
@@ -248,14 +266,14 @@ def _finish(config: RunConfig, folder: RunFolder, place: Place, recorder: Record
     if step < steps and not early:
         reason = trainer.boundary.reason()
         if recorder.writes:
-            write_result(folder, reason, step, trainable, None)
+            write_result(folder, reason, step, trainable, None, best)
             recorder.event("pruned" if reason == "pruned" else "stopped", step)
             folder.stop_file.unlink(missing_ok=True)
         log.info("%s at step %d of %d, as asked", reason, step, steps)
         return
     trainer.save_artefact(folder.adapter if peft else folder.model)
     if recorder.writes:
-        write_result(folder, "completed", step, trainable, "adapter" if peft else "model")
+        write_result(folder, "completed", step, trainable, "adapter" if peft else "model", best)
         why = {"why": f"no lower held-out loss in {stopping.waited} evaluations"} if early else {}
         recorder.event("finished", step, **why)
     if early:

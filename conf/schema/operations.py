@@ -10,12 +10,27 @@ from conf.schema.base import Group
 class CheckpointConfig(Group):
     """When the state of a run is written."""
 
-    interval: PositiveInt | None = 100
-    """Steps between checkpoints; None writes one at the end alone."""
+    interval: PositiveInt | Literal["auto"] | None = 100
+    """Steps between checkpoints; None writes one at the end alone. auto: as often as loses the least time, from what a
+    save costs here, the time of a step and checkpoint.mtbf_hours (Young 1974, Daly 2006): between one step and one
+    hour. The first one comes after 10 minutes at most."""
+    mtbf_hours: PositiveFloat | None = None
+    """For checkpoint.interval=auto: hours of one node between two interruptions that give no time to save, failures and
+    preemptions without grace. None is 3700, 6.5 failures in 1000 node-days (Kokolis et al. 2024, arXiv:2410.21680)."""
     per_epoch: PositiveFloat | None = None
     """Checkpoints in one pass over the rows, in place of checkpoint.interval."""
+    asynchronous: bool | None = None
+    """Copy the state into host memory and write it while training goes on, one checkpoint at a time. None does so where
+    checkpoints are large: full tunes (adapter=full, freeze) under parallel=ddp and fsdp2. Adapters and DeepSpeed's
+    layouts (zero1 to zero3) save in one go. A node that dies while one is written costs one interval and the steps made
+    meanwhile."""
     keep: PositiveInt = 2
-    """Newest checkpoints that are kept."""
+    """Newest checkpoints that are kept. One that is damaged does not count."""
+    keep_every: PositiveInt | None = None
+    """Checkpoints whose step is a multiple of it stay for good; None is none."""
+    keep_best: bool = False
+    """Keep the checkpoint with the lowest held-out loss, too, and name it in result.json. Only steps that are both
+    evaluated and saved are compared; adapter/ and model/ hold the last weights all the same."""
 
 
 class EvaluationConfig(Group):

@@ -90,6 +90,13 @@ class Watch:
         """Steps that an attempt made, in order: lines between its start and the start of the next, before a time."""
         return [line["step"] for line in self.lines_of(attempt) if line["t"] < until]
 
+    def under_way(self, attempt: int) -> int:
+        """Steps that an attempt made after it had begun its last checkpoint, where it could not finish that one."""
+        started, steps = self.of(attempt, "checkpoint_started"), self.steps_of(attempt)
+        if len(started) == len(self.of(attempt, "checkpoint_committed")) or not steps:
+            return 0
+        return max(0, steps[-1] - int(started[-1]["step"]))
+
     def lines_of(self, attempt: int) -> list[dict[str, Any]]:
         """The metrics of an attempt's steps."""
         starts = {int(line["attempt"]): line["t"] for line in self.events if line["event"] == "started"}

@@ -12,18 +12,18 @@ from tests.storm.storm import Storm
 def broken(storm: Storm) -> list[str]:
     """Every promise that was broken, in words; [] when all were kept."""
     state = storm.state
-    found = [words for hit in state.hits for words in _of(hit)]
+    watch = Watch(storm.folder).look() if storm.folder.path.exists() else None
+    found = [words for hit in state.hits for words in _of(hit, watch)]
     if state.calm is None or state.digest != state.calm.digest:
         found.append("the final weights are not those of the calm run")
     found += _coverage(state, len(storm.faults))
-    if storm.folder.path.exists():
-        watch = Watch(storm.folder).look()
+    if watch is not None:
         found += _gaps(watch)
         found += [words for hit in state.hits for words in _told(hit, watch)]
     return found
 
 
-def _of(hit: Hit) -> list[str]:
+def _of(hit: Hit, watch: Watch | None) -> list[str]:
     name = f"fault {hit.number + 1} ({hit.kind} in {hit.phase}, attempt {hit.attempt})"
     if hit.lost is None:
         return [f"{name}: no step was made after it"]
@@ -34,6 +34,8 @@ def _of(hit: Hit) -> list[str]:
         found.append(f"{name}: {hit.lost} steps lost in spite of the notice")
     # The step under way when it hit is none of the run's yet, and a save is due at the end of its interval.
     allowed = INTERVAL * (2 if hit.kind in DAMAGE else 1)
+    if watch is not None and hit.kind not in NOTICE:
+        allowed += watch.under_way(hit.attempt)  # a full tune goes on while a checkpoint is written
     if hit.lost > allowed:
         found.append(f"{name}: {hit.lost} steps lost, {allowed} allowed")
     if hit.by_hand and hit.kind != "full_disk":

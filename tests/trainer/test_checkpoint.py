@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer import checkpoint
+from trainer import checkpoint, resume
+from trainer.resume import ResumeState
+from trainer.retention import Retention
 
 
 def write(checkpoints: Path, step: int) -> Path:
@@ -42,7 +44,7 @@ def test_order_is_by_step_and_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (99_999_999, 100_000_000, 5):
         write(tmp_path, step)
     assert checkpoint.newest(tmp_path, nothing_skipped) == tmp_path / "step-100000000"
-    checkpoint.keep_newest(tmp_path, 2)
+    Retention(tmp_path, 2).prune()
     assert [checkpoint.step_of(path) for path in checkpoint.committed(tmp_path)] == [99_999_999, 100_000_000]
 
 
@@ -81,11 +83,11 @@ def test_a_checkpoint_fits_the_layout_that_wrote_it(tmp_path: Path) -> None:
         ("ddp", 2, False),
         ("zero3", 2, False),
     ):
-        checkpoint.write_layout(tmp_path, "fsdp2", 2)
+        resume.write(tmp_path, ResumeState(step=1, strategy="fsdp2", world=2))
         why = checkpoint.why_unfit(tmp_path, strategy, world)
         assert (why is None) == fits
         assert fits or "use parallel=fsdp2" in str(why)
-    checkpoint.write_layout(tmp_path, "zero2", 2)
+    resume.write(tmp_path, ResumeState(step=1, strategy="zero2", world=2))
     assert checkpoint.why_unfit(tmp_path, "zero2", 2) is None
     assert "written by 2 workers" in str(checkpoint.why_unfit(tmp_path, "zero2", 4))
 

@@ -11,6 +11,7 @@ from conf.schema.rules import (  # noqa: F401  (importing registers the rules)
     adapters,
     attention,
     batch,
+    checkpoints,
     cluster,
     context,
     data,

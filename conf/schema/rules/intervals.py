@@ -26,7 +26,7 @@ _ROWS = (
 )
 def early_stopping_evaluation(config: RunConfig) -> Iterator[Finding]:
     if config.method.early_stopping is not None and not evaluates_during_training(config):
-        every = config.checkpoint.interval or 100
+        every = config.checkpoint.interval if isinstance(config.checkpoint.interval, int) else 100
         yield (
             "method.early_stopping",
             f"method.early_stopping={config.method.early_stopping} needs evaluations during training: add "
@@ -128,7 +128,7 @@ def evaluation_interval(config: RunConfig) -> Iterator[Finding]:
 )
 def checkpoint_interval(config: RunConfig) -> Iterator[Finding]:
     every, steps = config.checkpoint.interval, config.method.max_steps
-    if every is not None and steps is not None and is_set(config, "checkpoint.interval") and every >= steps:
+    if isinstance(every, int) and steps is not None and is_set(config, "checkpoint.interval") and every >= steps:
         yield (
             "checkpoint.interval",
             f"checkpoint.interval={every} does not come within method.max_steps={steps}: the only checkpoint is "

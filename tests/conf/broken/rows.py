@@ -131,6 +131,22 @@ BROKEN: dict[str, list[Case]] = {
         Case(f"{LOCAL} checkpoint.interval=50", {"method.max_steps": 40}, "checkpoint.interval", "=10"),
     ],
     "checkpoint-none": [Case(NODE, {"checkpoint.interval": None}, "checkpoint.interval", "costs the whole run")],
+    "checkpoint-best": [
+        Case(f"{LOCAL} evaluation.interval=10", {"checkpoint.keep_best": True, "evaluation.max_rows": 0},
+             "checkpoint.keep_best", "no rows are held out"),
+        Case(f"{LOCAL} checkpoint.interval=5", {"checkpoint.keep_best": True}, "checkpoint.keep_best",
+             "evaluation.interval=5"),
+    ],
+    "checkpoint-asynchronous": [
+        Case(LOCAL, {"checkpoint.asynchronous": True}, "checkpoint.asynchronous", "adapter=lora"),
+        Case(f"{NODE} adapter=full parallel=zero3", {"checkpoint.asynchronous": True}, "checkpoint.asynchronous",
+             "parallel=fsdp2"),
+    ],
+    "checkpoint-mtbf": [
+        Case(LOCAL, {"checkpoint.mtbf_hours": 100.0}, "checkpoint.mtbf_hours", "checkpoint.interval=auto"),
+        Case(f"{LOCAL} checkpoint.interval=auto checkpoint.mtbf_hours=100.0", {"checkpoint.per_epoch": 2.0},
+             "checkpoint.mtbf_hours", "leave checkpoint.per_epoch out"),
+    ],
     "per-epoch-unused": [
         Case(f"{LOCAL} checkpoint.interval=50", {"checkpoint.per_epoch": 2.0}, "checkpoint.interval", "give one"),
     ],
