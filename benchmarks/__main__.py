@@ -6,11 +6,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import submission, training
+from benchmarks import startup, submission, training
 from benchmarks.pairs import HEADER, PAIRS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PARTS = ("submission", "training")
+PARTS = ("submission", "training", "startup")
 
 
 def main(argv: list[str]) -> int:
@@ -21,19 +21,23 @@ def main(argv: list[str]) -> int:
         return 2
     rows: list[list[str]] = []
     phases: list[list[str]] = []
+    starts: list[list[str]] = []
     if "submission" in parts:
         rows += [row.cells() for row in submission.rows()]
     if "training" in parts:
         training_rows, phases = training.rows()
         rows += [row.cells() for row in training_rows]
-    text = page(rows, phases)
+    if "startup" in parts:
+        start_rows, starts = startup.rows()
+        rows += [row.cells() for row in start_rows]
+    text = page(rows, phases, starts)
     print(text)
     if not argv:
         DOCUMENT.write_text(text, encoding="utf-8")
     return 0
 
 
-def page(rows: list[list[str]], phases: list[list[str]]) -> str:
+def page(rows: list[list[str]], phases: list[list[str]], starts: list[list[str]]) -> str:
     """The page as Markdown."""
     machine = f"{os.cpu_count()} CPU cores, no GPU, Python {platform.python_version()}"
     stack = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "trl", "peft"))
@@ -45,6 +49,8 @@ def page(rows: list[list[str]], phases: list[list[str]]) -> str:
     ]
     if phases:
         parts += ["Start of a worker to the end of its first step, by phase:", table(["phase", "s", "share"], phases)]
+    if starts:
+        parts += [startup.WHAT, table(["what", *(f"{phase}, s" for phase in startup.PHASES)], starts)]
     return "\n\n".join(parts) + "\n"
 
 

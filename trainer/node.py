@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -74,10 +75,14 @@ class Node:
         return code
 
     def _carry_through(self) -> End:
-        self._meet()
+        server = self._meet()
+        if not preparation.needed(self._folder):
+            # Now, so that they import torch while this process does; they wait for one another anyway.
+            self._start_workers()
+        self._join(server)
         assert self._peers is not None
         if self._job.is_head:
-            if preparation.needed(self._folder):
+            if self._workers is None:
                 self._say("prepares the model and the data")
                 preparation.carry_out(self._folder, self._log, self._pause)
             self._await_nodes(self._peers)
@@ -86,30 +91,36 @@ class Node:
             while not self._peers.started:
                 self._pause()
         self._look()
-        assert self._meeting is not None
+        return self._watch(self._workers or self._start_workers())
+
+    def _meet(self) -> socket.socket | None:
+        """Where the nodes meet. Gives the head's socket there, which listens."""
+        identity = rendezvous.meeting_id(self._folder.id, self._job, self._attempt)
+        if not self._job.is_head:
+            self._meeting = rendezvous.find(self._log.parent, identity, ARRIVAL, self._look)
+            return None
+        alone = len(self._job.nodes) == 1
+        server = rendezvous.listen(rendezvous.ports(identity, rendezvous.ephemeral_low()), alone)
+        port: int = server.getsockname()[1]
+        self._meeting = rendezvous.Meeting(identity, rendezvous.head_address(self._job), port)
+        if not alone:
+            rendezvous.publish(self._log.parent, self._meeting)
+        return server
+
+    def _join(self, server: socket.socket | None) -> None:
+        """Meet the other nodes; on the head with the socket of `_meet`."""
+        store = peers.join(self._meeting, self._look) if server is None else peers.host(server, self._meeting)
+        self._peers = peers.Peers(self._job, store)
+        place = f"{self._meeting.host}:{self._meeting.port}"
+        self._say(f"node {self._job.rank} of {len(self._job.nodes)}, meets at {place}")
+
+    def _start_workers(self) -> processes.Workers:
+        self._look()
         self._workers = processes.Workers(
             processes.worker_command(self._folder),
             processes.environments(self._config, self._folder, self._attempt, self._job, self._meeting, os.environ),
         )
-        return self._watch(self._workers)
-
-    def _meet(self) -> None:
-        identity = rendezvous.meeting_id(self._folder.id, self._job, self._attempt)
-        if self._job.is_head:
-            alone = len(self._job.nodes) == 1
-            server = rendezvous.listen(rendezvous.ports(identity, rendezvous.ephemeral_low()), alone)
-            port: int = server.getsockname()[1]
-            self._meeting = rendezvous.Meeting(identity, rendezvous.head_address(self._job), port)
-            store = peers.host(server, self._meeting)
-            if not alone:
-                rendezvous.publish(self._log.parent, self._meeting)
-        else:
-            self._meeting = rendezvous.find(self._log.parent, identity, ARRIVAL, self._look)
-            store = peers.join(self._meeting, self._look)
-        self._peers = peers.Peers(self._job, store)
-        self._say(
-            f"node {self._job.rank} of {len(self._job.nodes)}, meets at {self._meeting.host}:{self._meeting.port}"
-        )
+        return self._workers
 
     def _await_nodes(self, others: peers.Peers) -> None:
         deadline = time.monotonic() + ARRIVAL

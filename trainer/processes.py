@@ -1,12 +1,11 @@
-"""The workers of one node as processes: their environment, start, exit codes and end. Built on torch elastic."""
+"""The workers of one node as processes: their environment, which is torch elastic's, start, exit codes and end."""
 
-import logging
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from conf.folder import RunFolder
 from conf.schema.run import RunConfig
@@ -24,65 +23,65 @@ OFFLINE = {
     "HF_HUB_DISABLE_XET": "1",
 }
 """Everything that a worker needs was prepared; it never asks a network for more."""
+ENDING = 30.0
+"""Seconds that killed workers may take to be gone."""
 
 
 class Workers:
     """The workers of this node, started together."""
 
     def __init__(self, command: list[str], environments: list[dict[str, str]]) -> None:
-        """Start one process an environment, each in a session of its own, with this process's output and variables."""
-        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SubprocessContext, start_processes
+        """Start one process an environment, each in a session of its own, with this process's output and variables.
 
-        # It tells in red what the agent tells in its own words.
-        logging.getLogger(SubprocessContext.__module__).setLevel(logging.CRITICAL)
-        with _own_signal_handlers(), held_back():
-            context = start_processes(
-                "worker",
-                command[0],
-                args={rank: tuple(command[1:]) for rank in range(len(environments))},
-                envs=dict(enumerate(environments)),
-                # No folder of logs: workers write to the node's one log, which they inherit.
-                logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
-            )
-        assert isinstance(context, SubprocessContext)
-        self._context = context
+        Not by torch elastic, whose variables these are: workers would wait for the agent to import torch, and then
+        import it themselves; so both do at the same time. Raises OSError where no process can be started."""
+        self._processes: list[subprocess.Popen[bytes]] = []
+        try:
+            with held_back():
+                for own in environments:
+                    started = subprocess.Popen(command, env=os.environ | own, start_new_session=True)
+                    self._processes.append(started)
+        except OSError:
+            self.stop()
+            raise
 
     def exit_codes(self) -> dict[int, int]:
         """Exit codes of the workers that have ended, by local rank; minus the signal's number for a killed one."""
-        codes = {rank: handler.proc.poll() for rank, handler in self._context.subprocess_handlers.items()}
+        codes = {rank: process.poll() for rank, process in enumerate(self._processes)}
         return {rank: code for rank, code in codes.items() if code is not None}
 
     @property
     def pids(self) -> list[int]:
         """Process ids by local rank."""
-        return [pid for _, pid in sorted(self._context.pids().items())]
+        return [process.pid for process in self._processes]
 
     def tell(self) -> None:
         """Tell every worker that it must save and leave."""
-        for pid in self.pids:
-            try:
-                os.kill(pid, TELL)
-            except ProcessLookupError:
-                pass
+        for process in self._processes:
+            process.send_signal(TELL)
 
     def dump_stacks(self, say: Callable[[str], None]) -> None:
         """Have every worker write the stacks of its threads to the node's log."""
-        for local, pid in enumerate(self.pids):
-            say(f"stacks of worker {local} of this node, process {pid}:")
-            try:
-                os.kill(pid, DUMP)
-            except ProcessLookupError:
-                continue
+        for local, process in enumerate(self._processes):
+            say(f"stacks of worker {local} of this node, process {process.pid}:")
+            process.send_signal(DUMP)
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """SIGKILL to every worker's process group: to a worker SIGTERM is a notice, and what must be saved is saved."""
-        self._context.close(signal.SIGKILL)
-        for pid in self._context.pids().values():
-            # What a worker left behind in its group, as data loaders of one that crashed.
+        """SIGKILL to every worker's process group: to a worker SIGTERM is a notice, and what must be saved is saved.
+
+        Waits at most ENDING seconds; what withstands is the caller's to find."""
+        for process in self._processes:
+            # The group even of one that has ended: what it left behind, as data loaders of one that crashed.
             try:
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
+                pass
+        deadline = time.monotonic() + ENDING
+        for process in self._processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
                 pass
 
 
@@ -152,18 +151,3 @@ def interfaces(job: Job, environ: Mapping[str, str]) -> dict[str, str]:
 def worker_command(folder: RunFolder) -> list[str]:
     """What a worker runs."""
     return [sys.executable, "-m", "trainer", "worker", str(folder.path)]
-
-
-@contextmanager
-def _own_signal_handlers() -> Iterator[None]:
-    """Keep torch elastic from replacing this process's handlers: let it have a signal that nobody sends."""
-    name = "TORCHELASTIC_SIGNALS_TO_HANDLE"
-    before = os.environ.get(name)
-    os.environ[name] = "SIGRTMAX"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 from conf.folder import Event, RunFolder, append_line, now
@@ -39,6 +40,7 @@ class Recorder:
         self._steps = 0
         self._mark = time.perf_counter()
         self._beat = Beat(folder.attempt_folder(attempt))
+        self._resumed: tuple[Path, int, float] | None = None
         self._last_event = -math.inf
         self._last_line = -math.inf
 
@@ -52,8 +54,18 @@ class Recorder:
         if self.writes:
             self._beat.strike()
 
+    def resumes(self, path: Path, step: int, seconds: float) -> None:
+        """Training is about to go on from the checkpoint in `path`, found and verified in `seconds`.
+
+        `begin`, which is called once its state is loaded, tells it: the event's seconds are those of both."""
+        self._resumed = (path, step, time.perf_counter() - seconds)
+
     def begin(self, total_steps: int, step: int) -> None:
         """Training starts at `step` of `total_steps`."""
+        if self._resumed is not None:
+            path, saved, begun = self._resumed
+            self._resumed = None
+            self.event("resumed", saved, path=str(path), seconds=round(time.perf_counter() - begun, 3))
         self.alive()
         self.total_steps = total_steps
         if self.tracked is not None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import get_scheduler
 
 from conf.schema.method import MethodConfig
 
@@ -82,7 +81,7 @@ def build(method: MethodConfig, optimizer: Any, steps: int, scheduled: bool = Tr
 
     `scheduled` is off where the optimiser warms up by itself and wants no schedule (schedule_free)."""
     if not scheduled:
-        return get_scheduler("constant", optimizer)
+        return _transformers("constant", optimizer)
     warm = warmup_steps(method, steps)
     if method.schedule == "one_cycle":
         return _OneCycle(optimizer, method, warm, steps)
@@ -106,7 +105,14 @@ def _their_course(method: MethodConfig, warm: int, steps: int) -> Callable[[int]
 
 def _theirs(method: MethodConfig, optimizer: Any, warm: int, steps: int) -> Any:
     more = {"num_cycles": method.cycles} if method.schedule == "cosine_with_restarts" else None
-    return get_scheduler(THEIRS[method.schedule], optimizer, warm, steps, more)
+    return _transformers(THEIRS[method.schedule], optimizer, warm, steps, more)
+
+
+def _transformers(*arguments: Any) -> Any:
+    # Imported late: trainer/stack.py asks the optimisers, which import this module, what transformers shall not import.
+    from transformers import get_scheduler
+
+    return get_scheduler(*arguments)
 
 
 class _OneCycle(LambdaLR):

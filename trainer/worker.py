@@ -12,7 +12,7 @@ from typing import Any
 
 from conf.folder import RunFolder, write_json
 from conf.schema.run import RunConfig
-from trainer import checkpoint, parallel
+from trainer import checkpoint, parallel, stack
 from trainer.attempt import LEFT
 from trainer.boundary import Boundary
 from trainer.errors import PreparationError
@@ -87,6 +87,8 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     parallel.prepare_environment(config, place.world)
     _stay_offline()
 
+    stack.bring_in(config, Path(assets["model"]["path"]))
+
     from trainer import arguments
 
     no_progress_bars()
@@ -99,9 +101,12 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     recorder.event("rendezvoused", seconds=_since(begun))
 
     begun = time.perf_counter()
+    resume = _newest_checkpoint(config, folder, place, recorder)
+    verify_seconds = _since(begun)
+
+    begun = time.perf_counter()
     train, held_out = load_rows(Path(assets["data"]["path"]), config)
     steps = arguments.total_steps(config, len(train))
-    resume = _newest_checkpoint(config, folder, place, recorder)
     begun_at = None if resume is None else _state_of(resume, len(train))
     evaluate = held_out is not None
     said = arguments.arguments(config, folder, len(train), steps, evaluate, resume=resume is not None)
@@ -115,7 +120,7 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     recorder.event("model_loaded", seconds=_since(begun))
     recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
     if resume is not None:
-        recorder.event("resumed", checkpoint.step_of(resume), path=str(resume))
+        recorder.resumes(resume, checkpoint.step_of(resume), verify_seconds)
         log.info("resuming from %s", resume)
     if boundary.must_leave():
         _leave(folder, place, checkpoint.step_of(resume) if resume is not None else 0)
