@@ -23,6 +23,8 @@ Cause = Literal[
     "completed", "preempted", "time_limit", "cancelled", "stopped", "pruned", "worker_crash", "worker_killed",
     "out_of_memory", "stalled", "node_failure", "network", "launch_failed", "disk_full", "unknown",
 ]  # fmt: skip
+GoesOn = Literal["requeue", "singleton chain", "not known"]
+"""How an interrupted run goes on at its site. not known: a requeue is tried, and where it is refused a chain."""
 FINAL: tuple[str, ...] = get_args(Status)
 ROOMS = ("conf", "launcher", "trainer", "sweeps", "slurm_templates")
 """What is copied into a run's code folder."""
@@ -69,6 +71,12 @@ class RunFolder:
     def result(self) -> dict[str, Any]:
         """result.json, {} while the run is not finished."""
         return read_json(self.result_file)
+
+    @property
+    def goes_on(self) -> GoesOn:
+        """How the run goes on after an interruption, as its plan says."""
+        said = read_json(self.plan_file).get("site", {}).get("goes_on")
+        return said if said in get_args(GoesOn) else "not known"
 
     def events(self) -> list[dict[str, Any]]:
         """All complete lines of events.jsonl, in order of writing."""

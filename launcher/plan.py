@@ -15,6 +15,7 @@ from conf.schema.problems import Problem
 from conf.schema.run import RunConfig
 from conf.schema.trainable import initial_rank, trainable_count
 from launcher import argv, report
+from launcher.going_on import IN_WORDS, goes_on
 from launcher.resolve import Resolved, resolve
 from launcher.slurm.flags import flags
 from launcher.slurm.script import command, render
@@ -66,6 +67,7 @@ def site_request(config: RunConfig) -> dict[str, Any]:
     asked: dict[str, Any] = {"name": config.site.name, "kind": cluster.kind, "nodes": cluster.nodes}
     asked |= {"devices_per_node": cluster.devices_per_node, "device": config.gpu.name}
     if cluster.kind == "slurm":
+        asked["goes_on"] = goes_on(config)
         asked |= {"time": cluster.time, "partition": config.site.partition, "account": config.site.account}
         asked |= {"flags": flags(config, run_id(config)), "command": command(config, folder_of(config))}
     return asked
@@ -112,6 +114,7 @@ def _rows(config: RunConfig, plan: dict[str, Any]) -> list[tuple[str, str]]:
         ("batch", f"{batch.global_} = {batch.micro} micro x {batch.accumulation} accumulation x {plan['world_size']}"),
         ("memory", "not estimated"),
         ("time", limit + "not estimated"),
+        *([("goes on", IN_WORDS[plan["site"]["goes_on"]])] if config.cluster.kind == "slurm" else []),
     ]  # fmt: skip
 
 

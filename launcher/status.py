@@ -1,10 +1,11 @@
-"""Verb `status`: where runs stand, in one table."""
+"""Verb `status`: where runs stand, in one table; of one run also what became of its attempts."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from conf.folder import RunFolder
 from launcher.arguments import Parser
+from launcher.attempts import attempts_of, excluded_nodes, lost_nodes, table
 from launcher.progress import Progress, clock
 from launcher.report import document, one_line, say
 from launcher.runs import find, list_runs
@@ -38,10 +39,16 @@ def main(argv: Sequence[str]) -> int:
     rows, complaint = describe(folders, finished=bool(arguments.runs))
     if complaint:
         say(f"Slurm cannot be asked: {complaint}")
+    if arguments.runs:
+        for folder, row in zip(folders, rows, strict=True):
+            history = attempts_of(folder)
+            row |= {"history": history, "lost_nodes": lost_nodes(history), "excluded_nodes": excluded_nodes(history)}
     if arguments.json:
         document({"runs": rows})
-    else:
-        show(rows, arguments.root)
+        return 0
+    show(rows, arguments.root)
+    if len(arguments.runs) == 1 and rows[0]["history"]:
+        print("\n" + "\n".join(table(rows[0]["history"])))
     return 0
 
 
@@ -83,10 +90,10 @@ def show(rows: list[dict[str, Any]], root: str) -> None:
     if not rows:
         print(one_line(f"no runs in {root}"))
         return
-    table = [_cells(row) for row in rows]
-    columns = [index for index in range(len(HEADINGS)) if any(cells[index] for cells in table)]
-    widths = [max(len(line[index]) for line in (HEADINGS, *table)) for index in columns]
-    for line in (HEADINGS, *table):
+    cells_of = [_cells(row) for row in rows]
+    columns = [index for index in range(len(HEADINGS)) if any(cells[index] for cells in cells_of)]
+    widths = [max(len(line[index]) for line in (HEADINGS, *cells_of)) for index in columns]
+    for line in (HEADINGS, *cells_of):
         cells = [line[index].ljust(width) for index, width in zip(columns, widths, strict=True)]
         print(one_line("  ".join(cells).rstrip()))
     words = [(row["run_id"], why) for row in rows if (why := _why(row))]

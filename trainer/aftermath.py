@@ -11,6 +11,7 @@ from trainer import requeue
 from trainer.attempt import AttemptRecord
 from trainer.ends import End, describe
 from trainer.job import job_of
+from trainer.last_words import said_by_slurm
 
 
 def main(argv: list[str]) -> int:
@@ -28,11 +29,13 @@ def main(argv: list[str]) -> int:
     node = next(iter(record.get("nodes") or [os.environ.get("SLURMD_NODENAME", "?")]))
     how = describe(code) if record else f"left with exit code {code} before it could begin"
     end = End(node, "worker_killed" if record else "launch_failed", f"the agent on {node} {how}", code)
-    if settled.conclude(end, config, requeues=config.cluster.kind == "slurm") is None:
+    if record and (said := said_by_slurm(folder, record)) is not None:
+        end = End(node, said[0], f"{said[1]}; {end.message}", code)
+    decision = settled.conclude(end, config, requeues=config.cluster.kind == "slurm")
+    if decision is None:
         return 0
     job = job_of(config.cluster.model_copy(update={"nodes": 1}), os.environ)
-    assert job.job_id is not None, "aftermath runs in jobs alone"
-    complaint = requeue.again(folder, attempt, job.job_id, end.cause, ())
+    complaint = requeue.again(folder, attempt, job, end.cause, decision.exclude)
     if complaint is not None:
         settled.not_again(end, complaint)
     return 0

@@ -14,6 +14,7 @@ from conf.schema.run import RunConfig
 from trainer.budget import Decision, decide
 from trainer.ends import End
 from trainer.job import Job
+from trainer.last_words import log_size, said_by_slurm
 
 INTERRUPTED: dict[Cause, Event] = {"preempted": "preempted", "time_limit": "timed_out", "cancelled": "cancelled"}
 """Causes after which the run is not finished by our own word, with their events."""
@@ -51,7 +52,9 @@ class AttemptRecord:
             "operational": {},
             "pid": os.getpid(),
             "host": socket.gethostname(),
+            "log_from": 0,
         } | dict(begun or {})
+        self._closed = False
 
     def begin(self, job: Job, config: RunConfig) -> None:
         """The attempt has started. A result of an earlier attempt no longer holds."""
@@ -60,6 +63,7 @@ class AttemptRecord:
             "restart_count": job.restart_count,
             "nodes": list(job.nodes),
             "operational": operational(config),
+            "log_from": log_size(self.folder, job.job_id),
         }
         self.folder.result_file.unlink(missing_ok=True)
         self._close_earlier()
@@ -69,17 +73,32 @@ class AttemptRecord:
         )
 
     def _close_earlier(self) -> None:
-        """Attempts that could not say how they ended: their node died, and Slurm started the job again."""
+        """Attempts that could not say how they ended: their head node died, and Slurm started the job again."""
         for number in self.folder.attempt_numbers():
             file = self.folder.attempt_folder(number) / "attempt.json"
             before = read_json(file)
             if number < self.number and before and not before.get("ended"):
-                words = "ended without a word: its head node was lost"
-                write_json(
-                    file,
-                    before
-                    | {"ended": now(), "cause": "node_failure", "message": words, "step": last_step(self.folder)},
-                )
+                self._closed = True
+                write_json(file, before | self._close(number, before))
+
+    def _close(self, number: int, before: Mapping[str, Any]) -> dict[str, Any]:
+        """How an earlier attempt ended, from Slurm's words; where it says nothing, the head node is to blame."""
+        saved = left(self.folder.attempt_folder(number))
+        ended = {"ended": now(), "culprit": None, "step": last_step(self.folder) if saved is None else saved}
+        if (said := said_by_slurm(self.folder, before)) is not None:
+            return ended | {"cause": said[0], "message": f"ended without a word of its agents. {said[1]}"}
+        head = next(iter(before.get("nodes") or ()), None)
+        words = f"ended without a word: its head node{f' {head}' if head else ''} was lost"
+        if head is not None:
+            self.folder.append_event("node_lost", number, node=head)
+        return ended | {"cause": "node_failure", "message": words, "culprit": head}
+
+    def used_up(self, config: RunConfig) -> str:
+        """Why the run must not go on although Slurm has started it again; empty where it may.
+
+        Slurm does that by itself when a head node is lost, and nobody was left to count."""
+        decision = decide(self._attempts(), config.limits) if self._closed else Decision(True)
+        return "" if decision.again else decision.why
 
     def conclude(self, end: End, config: RunConfig, requeues: bool) -> Decision | None:
         """Write down how the attempt ended. What the workers' own result says comes first: they know.
@@ -96,6 +115,8 @@ class AttemptRecord:
         saved = left(self.file.parent)
         self._values |= {"step": last_step(self.folder) if saved is None else saved, "culprit": culprit}
         self.end(end.cause, end.message)
+        if culprit is not None:
+            self.folder.append_event("node_lost", self.number, node=culprit)
         if end.cause in INTERRUPTED:
             self.folder.append_event(INTERRUPTED[end.cause], self.number, self._values["step"], node=end.node)
         decision = decide(self._attempts(), config.limits) if requeues else Decision(False)
@@ -106,11 +127,17 @@ class AttemptRecord:
         return None
 
     def _attempts(self) -> list[dict[str, Any]]:
-        """All attempts that have ended, oldest first."""
-        records = [
-            read_json(self.folder.attempt_folder(number) / "attempt.json") for number in self.folder.attempt_numbers()
-        ]
+        """The attempts that have ended since somebody started the run or resumed it, oldest first."""
+        first = self._first()
+        numbers = [number for number in self.folder.attempt_numbers() if number >= first]
+        records = [read_json(self.folder.attempt_folder(number) / "attempt.json") for number in numbers]
         return [record for record in records if record.get("ended")]
+
+    def _first(self) -> int:
+        """Number of the attempt from which budgets count: a person who resumes a run means it to go on. A job that the
+        run has chained to its own says why, and counts on."""
+        starts = [event for event in self.folder.events() if event.get("event") == "submitted" and "why" not in event]
+        return int(starts[-1].get("attempt") or 1) if starts else 1
 
     def not_again(self, end: End, complaint: str) -> None:
         """Slurm refuses another attempt."""

@@ -75,6 +75,8 @@ class Node:
         return code
 
     def _carry_through(self) -> End:
+        if self._record is not None and (why := self._record.used_up(self._config)):
+            raise Ended("node_failure", why)
         server = self._meet()
         if not preparation.needed(self._folder):
             # Now, so that they import torch while this process does; they wait for one another anyway.
@@ -322,7 +324,7 @@ class Node:
         if decision is None or self._job.job_id is None:
             return
         self._say(f"asks Slurm for another attempt after: {end.cause}")
-        complaint = requeue.again(self._folder, self._attempt, self._job.job_id, end.cause, decision.exclude)
+        complaint = requeue.again(self._folder, self._attempt, self._job, end.cause, decision.exclude)
         if complaint is not None:
             self._say(f"no other attempt: {complaint}")
             record.not_again(end, complaint)

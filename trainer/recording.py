@@ -10,6 +10,7 @@ from conf.folder import Event, RunFolder, append_line, now
 from conf.schema.run import RunConfig
 from trainer import tracking
 from trainer.beat import Beat
+from trainer.result import totals
 
 STEP_EVENT_SECONDS = 30.0
 """Least time between two `step` events, which show that the run is alive."""
@@ -39,6 +40,8 @@ class Recorder:
         self._seconds = 0.0
         self._steps = 0
         self._mark = time.perf_counter()
+        self._undone = 0.0
+        self._shown: dict[str, int] = {}
         self._beat = Beat(folder.attempt_folder(attempt))
         self._resumed: tuple[Path, int, float] | None = None
         self._last_event = -math.inf
@@ -69,8 +72,17 @@ class Recorder:
         self.alive()
         self.total_steps = total_steps
         if self.tracked is not None:
+            self._count_on()
             self.tracker = tracking.start(self.tracked, self.folder, self.attempt, step)
         self.restart_clock()
+
+    def _count_on(self) -> None:
+        """Take up what the attempts before have spent on steps that are to be made again, and which of the steps to
+        come they have shown already."""
+        lines = self.folder.metrics()
+        self._undone = max(totals(lines).spent - self.seconds, 0.0)
+        for kind, name in (("train", "loss"), ("eval", "eval_loss")):
+            self._shown[kind] = max((line["step"] for line in lines if name in line), default=-1)
 
     def restart_clock(self) -> None:
         """The time since the last step was spent on something else than training."""
@@ -112,7 +124,9 @@ class Recorder:
             return
         append_line(self.folder.metrics_file, line)
         curves = {"train/loss": loss, "train/learning_rate": learning_rate, "train/grad_norm": grad_norm}
-        self._scalars(step, curves | {"speed/tokens_per_second": tokens / max(seconds, 1e-9)})
+        curves |= {"speed/tokens_per_second": tokens / max(seconds, 1e-9)}
+        curves |= {"progress/tokens": float(self.tokens), "progress/seconds": self.seconds + self._undone}
+        self._scalars("train", step, curves)
         if time.perf_counter() - self._last_line > LOG_SECONDS or step == self.total_steps:
             self._last_line = time.perf_counter()
             log.info("step %d/%d  loss %.4f  %.2f s a step", step, self.total_steps, loss, seconds)
@@ -122,7 +136,7 @@ class Recorder:
         if self.writes:
             append_line(self.folder.metrics_file, {"step": step, "eval_loss": _finite(eval_loss), "t": now()})
             self.event("evaluated", step, eval_loss=_finite(eval_loss))
-            self._scalars(step, {"eval/loss": eval_loss})
+            self._scalars("eval", step, {"eval/loss": eval_loss})
             log.info("step %d/%d  evaluation loss %.4f", step, self.total_steps, eval_loss)
         self.restart_clock()
 
@@ -132,9 +146,12 @@ class Recorder:
             self.tracker.close()
             self.tracker = None
 
-    def _scalars(self, step: int, values: dict[str, float | None]) -> None:
-        if self.tracker is not None:
-            self.tracker.scalars(step, {name: value for name, value in values.items() if value is not None})
+    def _scalars(self, kind: str, step: int, values: dict[str, float | None]) -> None:
+        """Points of curves. A step that a crash undid is made again, with the very same numbers, and not always shown
+        again."""
+        if self.tracker is None or (not self.tracker.shows_again and step <= self._shown.get(kind, -1)):
+            return
+        self.tracker.scalars(step, {name: value for name, value in values.items() if value is not None})
 
 
 def _finite(value: float | None) -> float | None:

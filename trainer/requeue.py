@@ -3,43 +3,46 @@
 import math
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from conf.folder import RunFolder
+from conf.folder import RunFolder, write_whole
+from trainer.controller import ask, insist, output
+from trainer.job import Job
 
-TIMEOUT = 20.0
-"""Seconds for one call."""
 ASK = "again"
-"""File in an attempt's folder by which the batch script is asked to requeue the job."""
+"""File in an attempt's folder by which the batch script is asked for another attempt; its word is how: see GoesOn."""
 _GONE = ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT", "DEADLINE")
 """States in which somebody, or the end, was quicker: a requeue would undo what a person wants."""
+_WAITS = ("PENDING", "REQUEUED", "SPECIAL_EXIT")
+"""States of a job that waits to be started again."""
+FORBIDDEN = "the site forbids requeues"
 
 
-def again(folder: RunFolder, attempt: int, job_id: str, cause: str, exclude: Sequence[str]) -> str | None:
+def again(folder: RunFolder, attempt: int, job: Job, cause: str, exclude: Sequence[str]) -> str | None:
     """Have the job started once more, and write the event. Gives why that cannot be, in words, or None where it will.
 
-    `scontrol requeue` kills the job at once: everything must be saved and written down before."""
-    facts = _facts(job_id)
+    The run's plan says which way the site allows; where the plan does not know, a requeue is tried first. A controller
+    that is away is waited for. `scontrol requeue` kills the job at once: everything must be saved and written down
+    before."""
+    assert job.job_id is not None, "only a job of Slurm goes on by itself"
+    facts = _facts(job.job_id)
     state = facts.get("JobState", "")
     if state in _GONE:
         return f"the job is {state.lower()} already"
     folder.append_event("requeued", attempt, cause=cause, excluded=list(exclude))
+    way = folder.goes_on
     if not shutil.which("scontrol") and not shutil.which("sbatch"):
         # As in a container. The batch script is outside of it, and looks for this.
-        (folder.attempt_folder(attempt) / ASK).touch()
+        write_whole(folder.attempt_folder(attempt) / ASK, f"{way}\n")
         return None
-    if shutil.which("scontrol"):
-        exclude = _bearable(exclude, facts)
-        if exclude:
-            _call("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(exclude)}")
-        complaint = _call("scontrol", "requeue", job_id)
-        if complaint is None:
-            return None
-    else:
-        complaint = "scontrol is not on the PATH of this node"
-    return _chain(folder, exclude, complaint)
+    exclude = _bearable(exclude, facts)
+    for node in exclude:
+        folder.append_event("node_excluded", attempt, node=node)
+    if way == "singleton chain":
+        return _chain(folder, job.job_id, exclude, FORBIDDEN)
+    complaint = _requeue(job, exclude)
+    return None if complaint is None else _chain(folder, job.job_id, exclude, complaint)
 
 
 def deadline(job_id: str) -> float | None:
@@ -66,7 +69,7 @@ def _facts(job_id: str) -> dict[str, str]:
     """What Slurm knows of the job, by its own names; {} where it cannot be asked."""
     if not shutil.which("scontrol"):
         return {}
-    words = _output("scontrol", "show", "job", "--oneliner", job_id).split()
+    words = output("scontrol", "show", "job", "--oneliner", job_id).split()
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
@@ -76,49 +79,47 @@ def _bearable(exclude: Sequence[str], facts: Mapping[str, str]) -> list[str]:
     partition, needed = facts.get("Partition", ""), facts.get("NumNodes", "")
     if not exclude or not partition or not needed.isdigit():
         return list(exclude)
-    nodes = set(_output("sinfo", "--noheader", "--Node", "--format=%N", f"--partition={partition}").split())
+    nodes = set(output("sinfo", "--noheader", "--Node", "--format=%N", f"--partition={partition}").split())
     spare = len(nodes) - int(needed)
     return [node for node in exclude if node in nodes][: max(spare, 0)] if nodes else list(exclude)
 
 
-def _chain(folder: RunFolder, exclude: Sequence[str], complaint: str) -> str | None:
+def _requeue(job: Job, exclude: Sequence[str]) -> str | None:
+    """The same job again, once; why that cannot be, or None."""
+    if not shutil.which("scontrol"):
+        return "scontrol is not on the PATH of this node"
+    job_id = str(job.job_id)
+    if exclude:
+        ask("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(exclude)}")
+
+    def restarts_already() -> str:
+        facts = _facts(job_id)
+        count = facts.get("Restarts", "")
+        more = count.isdigit() and int(count) > job.restart_count
+        return "requeued" if more or facts.get("JobState") in _WAITS else ""
+
+    answer = insist(("scontrol", "requeue", job_id), restarts_already)
+    # Slurm may have been quicker, where the grace was over before all had left.
+    return None if answer.done or "pending" in answer.said.lower() or restarts_already() else answer.said
+
+
+def _chain(folder: RunFolder, job_id: str, exclude: Sequence[str], why: str) -> str | None:
     """A new job of the same script and name, which waits until this one is gone."""
     python, store = os.environ.get("SLURMWRIGHT_PYTHON"), os.environ.get("SLURMWRIGHT_STORE")
     if not shutil.which("sbatch") or python is None or store is None:
-        return f"{complaint}; sbatch cannot be called here either"
-    output = str(folder.attempts).replace("%", "%%") + "/slurm-%j.log"
-    flags = ["--parsable", "--dependency=singleton", f"--chdir={folder.code}", f"--output={output}"]
+        return f"{why}; sbatch cannot be called here either"
+
+    def queued_already() -> str:
+        jobs = output("squeue", "--me", "--noheader", "--states=pending", f"--name={folder.id}", "--format=%i")
+        return next((found for found in jobs.split() if found.isdigit() and found != job_id), "")
+
+    logs = str(folder.attempts).replace("%", "%%") + "/slurm-%j.log"
+    flags = ["--parsable", "--dependency=singleton", f"--chdir={folder.code}", f"--output={logs}"]
     flags += [f"--exclude={','.join(exclude)}"] if exclude else []
-    job_id = _output("sbatch", *flags, str(folder.script), str(folder.path), python, store).strip().partition(";")[0]
-    if not job_id.isdigit():
-        return f"{complaint}; sbatch refuses a job after this one, too"
+    answer = insist(("sbatch", *flags, str(folder.script), str(folder.path), python, store), queued_already)
+    chained = answer.said.strip().partition(";")[0]
+    if not answer.done or not chained.isdigit():
+        return f"{why}; sbatch refuses a job after this one, too: {answer.said.strip()}"
     number = max(folder.attempt_numbers(), default=0) + 1
-    folder.append_event("submitted", number, job_id=job_id, why=complaint)
+    folder.append_event("submitted", number, job_id=chained, why=why)
     return None
-
-
-def _call(*command: str) -> str | None:
-    """Run a program of Slurm's; its complaint in words, or None."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=_environment())
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{command[0]}: {error}"
-    return None if done.returncode == 0 else f"{command[0]}: {(done.stderr or done.stdout).strip()}"
-
-
-def _output(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=_environment())
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def _environment() -> dict[str, str]:
-    """Without this job's own variables, which sbatch would take for wishes."""
-    kept = ("SLURM_CONF", "SLURM_TIME_FORMAT")
-    return {
-        name: value
-        for name, value in (os.environ | {"SLURM_TIME_FORMAT": "standard"}).items()
-        if name in kept or not name.startswith(("SLURM_", "SBATCH_", "SRUN_", "MASTER_"))
-    }

@@ -18,16 +18,20 @@ class Totals:
     """Time of all steps, without evaluation and checkpoints."""
     tokens: int
     """Non-padding tokens of all steps over all workers."""
+    spent: float = 0.0
+    """Time of all steps ever made, those that a crash undid too."""
 
 
 def totals(lines: list[dict[str, Any]]) -> Totals:
     """Sum up the lines of metrics.jsonl. A line stands for every step since the line before it."""
     path: list[dict[str, Any]] = []
+    spent = 0.0
     for line in lines:
         if "loss" not in line:
             continue
         while path and path[-1]["step"] >= line["step"]:
             path.pop()
+        spent += (line["step"] - (path[-1]["step"] if path else 0)) * line["seconds"]
         path.append(line)
     previous, loss, counted, seconds, tokens = 0, 0.0, 0, 0.0, 0.0
     for line in path:
@@ -38,7 +42,7 @@ def totals(lines: list[dict[str, Any]]) -> Totals:
         if line["loss"] is not None:
             loss += steps * line["loss"]
             counted += steps
-    return Totals(loss / counted if counted else None, seconds, round(tokens))
+    return Totals(loss / counted if counted else None, seconds, round(tokens), spent)
 
 
 def write_result(

@@ -24,6 +24,9 @@ log = logging.getLogger("trainer")
 class Tracker(Protocol):
     """One place for curves."""
 
+    shows_again: bool
+    """Whether steps that a crash undid are shown again when they are made again, with the very same numbers."""
+
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to each of the named curves."""
 
@@ -60,6 +63,7 @@ class _Careful:
     def __init__(self, name: str, tracker: Tracker) -> None:
         self.name = name
         self.tracker: Tracker | None = tracker
+        self.shows_again = tracker.shows_again
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         self._do("scalars", step, values)
@@ -80,6 +84,8 @@ class _Careful:
 class TensorBoard:
     """One event file an attempt; what a killed attempt has written past `step` is hidden from the curves."""
 
+    shows_again = True
+
     def __init__(self, config: RunConfig, folder: RunFolder, attempt: int, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -97,6 +103,9 @@ class TensorBoard:
 
 class WeightsAndBiases:
     """One W&B run over all attempts, by the run's id. Offline it is a file an attempt, for `wandb sync`."""
+
+    # Its own process writes late, and what it has not written dies with a killed worker: better twice than never.
+    shows_again = True
 
     def __init__(self, config: RunConfig, folder: RunFolder, attempt: int, step: int) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -149,6 +158,8 @@ class WeightsAndBiases:
 
 class Mlflow:
     """One MLflow run over all attempts; its id lies in the run folder."""
+
+    shows_again = False
 
     def __init__(self, config: RunConfig, folder: RunFolder, attempt: int, step: int) -> None:
         environment = {

@@ -51,6 +51,9 @@ class SiteConfig(Group):
     """Address that Slurm writes to."""
     mail_type: str = "END,FAIL"
     """Events that Slurm writes about, where mail is given."""
+    requeue: bool | None = None
+    """Whether Slurm may start the run's job again. false: an interrupted run goes on in another job of its name, a
+    singleton chain. None: as `launcher doctor` has found it, and else tried."""
     begin: str | None = None
     """Earliest start, as `now+1hour` or `2030-01-31T08:00`."""
     dependency: str | None = None

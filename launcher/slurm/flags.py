@@ -19,7 +19,8 @@ def flags(config: RunConfig, run_id: str) -> dict[str, Flag]:
         "ntasks-per-node": 1,
         "time": cluster.time,
         "open-mode": "append",
-        "requeue": True,
+        "requeue": site.requeue is not False or None,
+        "no-requeue": site.requeue is False or None,
         # To the steps, without `B:`: an agent hears it on every node.
         "signal": f"USR2@{config.limits.notice}",
         "partition": site.partition,

@@ -101,7 +101,7 @@ def test_after_waits_for_the_last_job_of_the_run(slurm: FakeSlurm, tmp_path: Pat
     waiting = config(after="first", run={"root": str(tmp_path / "runs")}, site={"dependency": "singleton"})
     submit(waiting, folder)
     assert "--dependency=afterok:6,singleton" in slurm.submitted()[0]
-    assert "dependency" not in folder.script.read_text()
+    assert "#SBATCH --dependency" not in folder.script.read_text()
     result(other, "completed")
     assert dependencies(waiting) == "singleton"
     result(other, "failed")

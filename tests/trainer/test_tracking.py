@@ -65,7 +65,7 @@ def test_mlflow_has_one_run_over_all_attempts(folder: RunFolder, monkeypatch: py
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
     made = config(name="mlflow", project="docs", label="first try")
     record(folder, made, attempt=1, step=0, losses=[3.0, 2.0])
-    record(folder, made, attempt=2, step=1, losses=[1.5])
+    record(folder, made, attempt=2, step=1, losses=[2.0, 1.5])
     from mlflow import MlflowClient
 
     client = MlflowClient((folder.tracking / "mlruns").as_uri())
@@ -73,7 +73,7 @@ def test_mlflow_has_one_run_over_all_attempts(folder: RunFolder, monkeypatch: py
     [run] = client.search_runs([experiment.experiment_id])
     assert (run.info.run_name, run.info.status, run.data.params["optimizer"]) == ("first try", "FINISHED", "adamw")
     history = client.get_metric_history(run.info.run_id, "train/loss")
-    assert sorted((point.step, point.value) for point in history) == [(1, 3.0), (2, 1.5), (2, 2.0)]
+    assert sorted((point.step, point.value) for point in history) == [(1, 3.0), (2, 2.0), (3, 1.5)]
     assert run.data.metrics["eval/loss"] == 2.5
     assert len(files(folder)) < 40
     assert not [path for path in files(folder) if SECRET.encode() in path.read_bytes()]

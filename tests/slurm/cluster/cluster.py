@@ -33,13 +33,16 @@ class Cluster:
         folder: Path | None = None,
         proctrack: ProcTrack = "linuxproc",
         accounting: bool = True,
+        more: str = "",
     ) -> "Cluster":
         """Boot a cluster and return when it takes jobs. It ends with the process `owner`; without one, only by `down`.
+
+        `more` are lines of slurm.conf for a site that differs from ours.
 
         What a dead cluster of the same suffix left behind is removed first; a living one is a ClusterError.
         """
         packages.ensure(accounting)
-        layout = Layout(suffix, (folder or default_folder(suffix)).absolute(), proctrack, accounting)
+        layout = Layout(suffix, (folder or default_folder(suffix)).absolute(), proctrack, accounting, more)
         with lock(suffix):
             if marked(suffix):
                 raise ClusterError(f"cluster {suffix!r} is up: python -m tests.slurm.cluster down --suffix {suffix}")

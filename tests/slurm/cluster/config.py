@@ -47,6 +47,7 @@ JobRequeue=1
 MaxArraySize=1001
 
 {accounting}
+{more}
 {nodes}
 PartitionName=DEFAULT Nodes=ALL State=UP DefaultTime=01:00:00 MaxTime=7-00:00:00
 PartitionName=low Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
@@ -88,6 +89,7 @@ def files(layout: Layout, version: tuple[int, int]) -> dict[str, str]:
         "head": layout.address("head"),
         "munge_socket": layout.munge_socket,
         "proctrack": layout.proctrack,
+        "more": layout.more,
     }
     nodes = "".join(
         f"NodeName={node} NodeHostname={node} NodeAddr={layout.address(node)} CPUs={CPUS_PER_NODE}"

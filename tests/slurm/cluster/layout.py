@@ -27,6 +27,8 @@ class Layout:
     folder: Path
     proctrack: ProcTrack = "linuxproc"
     accounting: bool = True
+    more: str = ""
+    """Further lines of slurm.conf."""
     subnet: str = ""
     """First three numbers of its /24 network; empty until a free one was claimed."""
 
