@@ -12,7 +12,7 @@ from typing import Any
 DIGESTS = "digests.json"
 """File in every committed checkpoint: path inside the folder -> sha256 in hex."""
 LAYOUT = "layout.json"
-"""File in every committed checkpoint: {"strategy", "world"} of the workers that wrote it."""
+"""File in every committed checkpoint: {"strategy", "world", "nodes", "micro", "accumulation"} of who wrote it."""
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -41,23 +41,24 @@ def committed(checkpoints: Path) -> list[Path]:
     return sorted((path for path in checkpoints.iterdir() if _NAME.fullmatch(path.name)), key=step_of)
 
 
-def write_layout(written: Path, strategy: str, world: int) -> None:
+def write_layout(written: Path, laid: dict[str, Any]) -> None:
     """Note down how the state in a folder is laid over workers, before it is committed."""
-    (written / LAYOUT).write_text(json.dumps({"strategy": strategy, "world": world}) + "\n", encoding="utf-8")
+    (written / LAYOUT).write_text(json.dumps(laid) + "\n", encoding="utf-8")
 
 
-def why_unfit(path: Path, strategy: str, world: int) -> str | None:
-    """Why workers of this layout cannot go on from a checkpoint, in words with what to type; None when they can.
+def layout(path: Path) -> dict[str, Any]:
+    """How the state in a checkpoint is laid over workers. Older ones know "strategy" and "world" alone."""
+    laid: dict[str, Any] = json.loads((path / LAYOUT).read_text(encoding="utf-8"))
+    return laid
 
-    Each strategy has a format of its own; DeepSpeed's also holds for one number of workers alone."""
-    written: dict[str, Any] = json.loads((path / LAYOUT).read_text(encoding="utf-8"))
-    old, workers = written["strategy"], written["world"]
+
+def why_unfit(path: Path, strategy: str) -> str | None:
+    """Why a run of this strategy cannot go on from a checkpoint, in words with what to type; None when it can.
+
+    Each strategy has a format of its own, which holds for any number of workers."""
+    old = layout(path)["strategy"]
     if old != strategy:
         return f"{path} was written with parallel={old} and cannot go on with parallel={strategy}: use parallel={old}"
-    if strategy.startswith("zero") and workers != world:
-        return (
-            f"{path} was written by {workers} workers, and parallel={strategy} cannot go on with {world}: use {workers}"
-        )
     return None
 
 

@@ -14,7 +14,7 @@ from trl import SFTTrainer
 from conf.folder import RunFolder
 from conf.schema.optimizers import FACTS
 from conf.schema.run import RunConfig
-from trainer import checkpoint, optimizers, parallel, schedules
+from trainer import checkpoint, elastic, optimizers, parallel, schedules
 from trainer.adapters import Tuned, parameter_groups
 from trainer.boundary import Boundary
 from trainer.order import Order
@@ -179,8 +179,8 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
             wait_for_all()
             if self.args.should_save:
                 self.tuned.save(partial / f"checkpoint-{step}")
-                strategy, world = self.run.parallel.strategy, self.args.world_size
-                checkpoint.write_layout(partial / f"checkpoint-{step}", strategy, world)
+                laid = elastic.layout_of(self.run, self.args.world_size)
+                checkpoint.write_layout(partial / f"checkpoint-{step}", laid)
                 final = checkpoint.commit(partial / f"checkpoint-{step}", self.folder.checkpoints, step)
                 shutil.rmtree(partial)
                 checkpoint.keep_newest(self.folder.checkpoints, self.run.checkpoint.keep)
@@ -201,6 +201,13 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self.tuned.load(Path(resume_from_checkpoint))
+
+    def _load_rng_state(self, checkpoint_folder: str | None) -> None:
+        if checkpoint_folder is None or checkpoint.layout(Path(checkpoint_folder))["world"] == self.args.world_size:
+            super()._load_rng_state(checkpoint_folder)
+        else:
+            rank, step = self.args.process_index, self.state.global_step
+            elastic.load_random_state(Path(checkpoint_folder), rank, self.run.seed, step)
 
     def save_artefact(self, final: Path) -> None:
         """Write the adapter (PEFT layout) or the model (Transformers layout), whole, with the tokenizer. All ranks."""
@@ -242,6 +249,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
 
     def __init__(self, trainer: RunTrainer) -> None:
         self.trainer = trainer
+        self.copy_gone = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self.trainer.run
@@ -258,6 +266,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         agreed = self.trainer.boundary.agree(self.trainer.step_tokens)
+        self._discard_copy(args)
         self.trainer.recorder.step_done(state.global_step, agreed.tokens)
         if agreed.save and args.should_save:
             self.trainer.folder.save_file.unlink(missing_ok=True)
@@ -271,6 +280,16 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         if control.should_save:
             # A line of metrics never spans a checkpoint, from which a later attempt may count anew.
             control.should_log = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        wait_for_all()
+        self._discard_copy(args)
+
+    def _discard_copy(self, args: Any) -> None:
+        """All have resumed: a copy of the checkpoint for this number of workers has done its work."""
+        if args.should_save and not self.copy_gone:
+            elastic.discard(self.trainer.folder.checkpoints)
+            self.copy_gone = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
