@@ -1,6 +1,6 @@
 """The config of a run that goes on: what it was frozen with, and the operational fields that are typed now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ import yaml
 
 from conf.folder import RunFolder
 from conf.schema.identity import identity_fields
+from conf.schema.problems import ConfigProblems, Problem
+from conf.schema.run import RunConfig
 from launcher.options import groups
 from launcher.overrides import Checked, Value, check
 from launcher.resolve import Resolved, compose_known, judge, set_values
@@ -19,19 +21,48 @@ _SIZES = ("cluster.nodes", "cluster.devices_per_node")
 def resolve_again(folder: RunFolder, words: Sequence[str], config_dir: Path | None = None) -> Resolved:
     """The config of a resume. Nothing is composed again but the groups named now: YAML files may have changed since.
 
-    Identity fields stay as they were derived then; what depends on the world (accumulation, layout) is derived anew.
-    Raises ConfigProblems with all that is wrong; whether the identity changed is for the freeze to judge."""
+    Identity fields stay as they were derived then, and the parallel layout as it is, whose checkpoints no other reads;
+    what depends on the world (accumulation) is derived anew. Raises ConfigProblems with all that is wrong; whether the
+    identity changed is for the freeze to judge."""
     checked = check(words, config_dir)
     if checked.choices.pop("recipe", None):
         checked.refuse("recipe", "a run that goes on takes no recipe: it is a run of its own")
     tree: dict[str, Any] = folder.manifest()["composed"]
-    _keep_identity(tree, folder.config().dump())
+    frozen = folder.config()
+    _keep_identity(tree, frozen.dump())
+    set_values(tree, [Value("parallel.strategy", frozen.parallel.strategy)])
     before: list[str] = yaml.load(folder.overrides_file.read_bytes(), Loader=yaml.CSafeLoader) or []
     if checked.choices:
         _replace_groups(tree, checked, before, config_dir)
     set_values(tree, checked.values)
-    resolved = judge(tree, checked)
+    try:
+        resolved = judge(tree, checked)
+    except ConfigProblems as error:
+        raise ConfigProblems(_with_workers(problem, tree["batch"]) for problem in error.problems) from None
     return replace(resolved, overrides=_merge(before, resolved.overrides))
+
+
+def require_same_layout(folder: RunFolder, config: RunConfig) -> None:
+    """Raise ConfigProblems where a run has checkpoints of another parallel layout: each has a format of its own."""
+    before, asked = folder.config().parallel.strategy, config.parallel.strategy
+    if before != asked and next(folder.checkpoints.glob("step-*"), None) is not None:
+        message = (
+            f"parallel={asked} cannot read the checkpoints of {folder.id}, which parallel={before} wrote: type "
+            f"parallel={before}; another number of nodes or devices is no obstacle"
+        )
+        raise ConfigProblems([Problem("parallel.strategy", message, rule="layout-of-checkpoints")])
+
+
+def _with_workers(problem: Problem, batch: Mapping[str, Any]) -> Problem:
+    """What is wrong with a batch, with the numbers of workers that the run can have: its global batch stays."""
+    if problem.rule != "batch-arithmetic" or problem.field != "batch.global":
+        return problem
+    total, micro, accumulation = (batch[name] for name in ("global", "micro", "accumulation"))
+    share, rest = divmod(total, (micro or 1) * (accumulation or 1))
+    fitting = [share] if micro and accumulation else [world for world in range(1, share + 1) if share % world == 0]
+    fix = f"use nodes x devices = {' or '.join(map(str, fitting))}" if share and not rest else "leave batch.micro out"
+    what = problem.message.rpartition(": use ")[0]
+    return replace(problem, message=f"{what}: a run that goes on keeps its global batch, so {fix}")
 
 
 def _keep_identity(tree: dict[str, Any], frozen: dict[str, Any]) -> None:

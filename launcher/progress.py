@@ -31,6 +31,8 @@ class Progress:
         """Optimizer steps in all, once they are known."""
         self.loss: float | None = None
         """Training loss of the last record, in nats a trained token."""
+        self.changed: str | None = None
+        """In words: where the newest attempt is laid out otherwise than the one whose checkpoint it goes on from."""
         self.eval_before: float | None = None
         self.eval_loss: float | None = None
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
@@ -56,11 +58,13 @@ class Progress:
         self.attempt = max(self.attempt, int(line.get("attempt") or 0))
         if name == "started":
             self._recent.clear()
+            self.changed = None
             self._since = str(line.get("t", ""))
         elif name == "data_ready":
             self.steps = line.get("steps", self.steps)
         elif name == "resumed":
             self.step = line.get("step", self.step)
+            self.changed = line.get("message")
         elif name == "evaluated":
             if line.get("step") == 0:
                 self.eval_before = line.get("eval_loss")

@@ -70,6 +70,7 @@ def _record(folder: RunFolder, state: State) -> dict[str, Any]:
         "reason": job.reason if job and job.waiting else None,
         "expected_start": job.start if job and job.waiting else None,
         "phase": progress.phase if running else None,
+        "changed": progress.changed,
         "step": result.get("step", progress.step),
         "steps": progress.steps,
         "train_loss": result.get("train_loss", progress.loss),
@@ -124,7 +125,8 @@ def _why(row: dict[str, Any]) -> str:
         words = f"{reason}: {REASONS[reason]}" if reason in REASONS else reason
         return words + (f"; expected start {row['expected_start']}" if row["expected_start"] else "")
     if row["status"] == "running":
-        return str(row["message"].partition("\n")[0] or row["phase"])
+        first = row["message"].partition("\n")[0] or row["phase"]
+        return f"{first}; resumed with {row['changed']}" if row["changed"] else str(first)
     cause = row["cause"] if row["cause"] not in (None, row["status"]) else ""
     first = row["message"].partition("\n")[0]
     return ": ".join(part for part in (cause.replace("_", " "), first) if part)

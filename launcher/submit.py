@@ -11,7 +11,7 @@ from conf.folder import RunFolder, now, read_json, write_json
 from conf.schema.operations import RunPlace
 from conf.schema.problems import ConfigProblems
 from launcher import argv, report
-from launcher.again import resolve_again
+from launcher.again import require_same_layout, resolve_again
 from launcher.child import run_trainer
 from launcher.errors import InputError
 from launcher.freeze import Claim, freeze, refreeze, require_same_identity
@@ -50,6 +50,7 @@ def launch(resolved: Resolved, json: bool) -> int:
         state = _state(folder)
         if state.status in (*FINISHED, *ACTIVE):
             return _tell(folder, state, json)
+        require_same_layout(folder, resolved.config)
     _preflight(resolved)
     claim = freeze(resolved)
     try:

@@ -43,19 +43,14 @@ def committed(checkpoints: Path) -> list[Path]:
     return sorted((path for path in checkpoints.iterdir() if _NAME.fullmatch(path.name)), key=step_of)
 
 
-def why_unfit(path: Path, strategy: str, world: int) -> str | None:
-    """Why workers of this layout cannot go on from a checkpoint, in words with what to type; None when they can.
+def why_unfit(path: Path, strategy: str) -> str | None:
+    """Why a run of this strategy cannot go on from a checkpoint, in words with what to type; None when it can.
 
-    Each strategy has a format of its own; DeepSpeed's also holds for one number of workers alone. Raises WorkerError
-    where resume.json cannot be read, or is of a newer version."""
-    written = resume.read(path)
-    old, workers = written.strategy, written.world
+    Each strategy has a format of its own, which holds for any number of workers. Raises WorkerError where resume.json
+    cannot be read, or is of a newer version."""
+    old = resume.read(path).strategy
     if old != strategy:
         return f"{path} was written with parallel={old} and cannot go on with parallel={strategy}: use parallel={old}"
-    if strategy.startswith("zero") and workers != world:
-        return (
-            f"{path} was written by {workers} workers, and parallel={strategy} cannot go on with {world}: use {workers}"
-        )
     return None
 
 

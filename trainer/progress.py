@@ -3,6 +3,7 @@
 import math
 
 from conf.schema.run import RunConfig
+from trainer.elastic import layout_of
 from trainer.recording import Recorder
 from trainer.resume import Best, ResumeState
 from trainer.stopping import EarlyStopping
@@ -56,8 +57,7 @@ class Progress:
         assert batch is not None
         return ResumeState(
             step=step,
-            strategy=self.config.parallel.strategy,
-            world=self.world,
+            **layout_of(self.config, self.world),
             rows=step * batch,
             sequences=self.sequences,
             tokens=self.recorder.tokens,

@@ -43,7 +43,7 @@ class Recorder:
         self._undone = 0.0
         self._shown: dict[str, int] = {}
         self._beat = Beat(folder.attempt_folder(attempt))
-        self._resumed: tuple[Path, int, float] | None = None
+        self._resumed: tuple[int, float, dict[str, Any]] | None = None
         self._last_event = -math.inf
         self._last_line = -math.inf
 
@@ -57,18 +57,18 @@ class Recorder:
         if self.writes:
             self._beat.strike()
 
-    def resumes(self, path: Path, step: int, seconds: float) -> None:
+    def resumes(self, path: Path, step: int, seconds: float, **more: Any) -> None:
         """Training is about to go on from the checkpoint in `path`, found and verified in `seconds`.
 
         `begin`, which is called once its state is loaded, tells it: the event's seconds are those of both."""
-        self._resumed = (path, step, time.perf_counter() - seconds)
+        self._resumed = (step, time.perf_counter() - seconds, {"path": str(path)} | more)
 
     def begin(self, total_steps: int, step: int) -> None:
         """Training starts at `step` of `total_steps`."""
         if self._resumed is not None:
-            path, saved, begun = self._resumed
+            saved, begun, more = self._resumed
             self._resumed = None
-            self.event("resumed", saved, path=str(path), seconds=round(time.perf_counter() - begun, 3))
+            self.event("resumed", saved, seconds=round(time.perf_counter() - begun, 3), **more)
         self.alive()
         self.total_steps = total_steps
         if self.tracked is not None:

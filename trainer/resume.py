@@ -37,6 +37,10 @@ class ResumeState:
     """parallel.strategy of the workers that wrote it."""
     world: int
     """How many they were."""
+    nodes: int | None = None
+    micro: int | None = None
+    accumulation: int | None = None
+    """Their cluster.nodes, batch.micro and batch.accumulation, to say what differs in an attempt that goes on."""
     rows: int | None = None
     """Sequences drawn so far, over all workers. Which they were follows from the seed: trainer/order.py."""
     sequences: int | None = None

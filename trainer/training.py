@@ -13,13 +13,13 @@ from trl import SFTTrainer
 from conf.folder import RunFolder
 from conf.schema.optimizers import FACTS
 from conf.schema.run import RunConfig
-from trainer import checkpoint, optimizers, parallel, schedules
+from trainer import checkpoint, elastic, optimizers, parallel, schedules
 from trainer.adapters import Tuned, parameter_groups
 from trainer.boundary import Boundary
 from trainer.order import Order
 from trainer.progress import Progress
 from trainer.recording import Recorder
-from trainer.resume import ResumeState
+from trainer.resume import ResumeState, read
 from trainer.saving import Saver, wait_for_all
 from trainer.stopping import EarlyStopping
 
@@ -212,6 +212,13 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self.tuned.load(Path(resume_from_checkpoint))
 
+    def _load_rng_state(self, checkpoint_folder: str | None) -> None:
+        if checkpoint_folder is None or read(Path(checkpoint_folder)).world == self.args.world_size:
+            super()._load_rng_state(checkpoint_folder)
+        else:
+            rank, step = self.args.process_index, self.state.global_step
+            elastic.load_random_state(Path(checkpoint_folder), rank, self.run.seed, step)
+
     def save_artefact(self, final: Path) -> None:
         """Write the adapter (PEFT layout) or the model (Transformers layout), whole, with the tokenizer. All ranks."""
         partial = final.with_name(f".partial-{final.name}")
@@ -252,6 +259,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
 
     def __init__(self, trainer: RunTrainer) -> None:
         self.trainer = trainer
+        self.copy_gone = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self.trainer.run
@@ -274,6 +282,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         seconds = self.trainer.recorder.since_last_step()
         due = self.trainer.saver.step_done(state.global_step, seconds)
         agreed = self.trainer.boundary.agree(self.trainer.step_tokens, due)
+        self._discard_copy(args)
         self.trainer.recorder.step_done(state.global_step, agreed.tokens)
         if agreed.save and args.should_save:
             self.trainer.folder.save_file.unlink(missing_ok=True)
@@ -287,6 +296,16 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         if control.should_save:
             # A line of metrics never spans a checkpoint, from which a later attempt may count anew.
             control.should_log = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        wait_for_all()
+        self._discard_copy(args)
+
+    def _discard_copy(self, args: Any) -> None:
+        """All have resumed: a copy of the checkpoint for this number of workers has done its work."""
+        if args.should_save and not self.copy_gone:
+            elastic.discard(self.trainer.folder.checkpoints)
+            self.copy_gone = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:

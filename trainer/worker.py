@@ -12,7 +12,7 @@ from typing import Any
 
 from conf.folder import RunFolder, write_json
 from conf.schema.run import RunConfig
-from trainer import checkpoint, parallel, stack
+from trainer import checkpoint, elastic, parallel, stack
 from trainer.attempt import LEFT
 from trainer.boundary import Boundary
 from trainer.errors import PreparationError
@@ -120,12 +120,12 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     recorder.event("model_loaded", seconds=_since(begun))
     recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
     if resume is not None:
-        recorder.resumes(resume, checkpoint.step_of(resume), verify_seconds)
-        log.info("resuming from %s", resume)
+        _say_resumed(config, place, recorder, resume, verify_seconds)
     if boundary.must_leave():
         _leave(folder, place, checkpoint.step_of(resume) if resume is not None else 0)
     else:
-        _train(trainer, resume)
+        source = None if resume is None else _source(config, place, recorder, resume)
+        _train(trainer, source)
         _finish(config, folder, place, recorder, trainer, steps)
     recorder.close()
     if with_group:
@@ -187,7 +187,7 @@ def _rendezvous(config: RunConfig, place: Place) -> None:
 
 def _newest_checkpoint(config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder) -> Path | None:
     """Rank 0 looks, verifies, sees that nothing in it runs code, and tells the others."""
-    found: list[str | None] = [None]
+    newest: Path | None = None
     if place.rank == 0:
         from trainer.pickles import why_unsafe
 
@@ -198,17 +198,41 @@ def _newest_checkpoint(config: RunConfig, folder: RunFolder, place: Place, recor
             recorder.event("checkpoint_skipped", path=str(path), why=why)
 
         newest = checkpoint.newest(folder.checkpoints, skipped, why_unsafe)
-        found[0] = None if newest is None else str(newest)
+    newest = _told(place, newest)
+    why = None if newest is None else checkpoint.why_unfit(newest, config.parallel.strategy)
+    if why is not None:
+        raise WorkerError(why)
+    return newest
+
+
+def _source(config: RunConfig, place: Place, recorder: Recorder, resume: Path) -> Path:
+    """What to resume from: the checkpoint, or a copy of it for this number of workers, which rank 0 makes."""
+    found: Path | None = None
+    if place.rank == 0:
+        found = elastic.source_of(resume, config.parallel.strategy, place.world, recorder.alive)
+    found = _told(place, found)
+    assert found is not None
+    return found
+
+
+def _told(place: Place, path: Path | None) -> Path | None:
+    """The path that rank 0 has, on all ranks."""
+    found = [path]
     if place.world > 1:
         import torch
 
         torch.distributed.broadcast_object_list(found, src=0)
-    if found[0] is None:
-        return None
-    why = checkpoint.why_unfit(Path(found[0]), config.parallel.strategy, place.world)
-    if why is not None:
-        raise WorkerError(why)
-    return Path(found[0])
+    return found[0]
+
+
+def _say_resumed(config: RunConfig, place: Place, recorder: Recorder, resume: Path, seconds: float) -> None:
+    changed = elastic.changes(resume, elastic.layout_of(config, place.world))
+    more: dict[str, Any] = {}
+    if changed:
+        more = {"changed": changed, "message": elastic.in_words(changed)}
+        log.info("this attempt differs from the one that saved: %s", more["message"])
+    recorder.resumes(resume, checkpoint.step_of(resume), seconds, **more)
+    log.info("resuming from %s", resume)
 
 
 def _state_of(resume: Path, sequences: int) -> ResumeState:

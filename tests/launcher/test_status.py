@@ -146,6 +146,17 @@ def test_times(seconds: float | None, text: str) -> None:
     assert clock(seconds) == text
 
 
+def test_what_an_attempt_changed_is_said_while_it_runs(slurm: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
+    folder = started(submitted(run(tmp_path / "runs", "elastic"), "2"))
+    folder.append_event("resumed", 1, 30, path="x", changed={"workers": [4, 2]}, message="workers 4 -> 2; rest stays")
+    slurm.answer("squeue", 0, squeue_line(folder, "2", "RUNNING"))
+    assert main(["status"]) == 0
+    assert "; resumed with workers 4 -> 2; rest stays" in capsys.readouterr().out
+    folder.append_event("started", 2)
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["changed"] is None
+
+
 def test_the_table_and_the_words_below_it(slurm: FakeSlurm, tmp_path: Path, capsys: Capture) -> None:
     root = tmp_path / "runs"
     waiting = submitted(run(root, "waiting"), "1")

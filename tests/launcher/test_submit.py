@@ -120,6 +120,24 @@ def test_resume_takes_new_fields_and_no_others(
     assert len(slurm.submitted()) == 2
 
 
+def test_resume_keeps_the_layout_that_wrote_the_checkpoints(
+    slurm: FakeSlurm, folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*COMMAND, "parallel=fsdp2"]) == 0
+    (folder.checkpoints / "step-00000010").mkdir(parents=True)
+    capsys.readouterr()
+    # For one device, `auto` alone would choose ddp.
+    assert relaunch(folder, ["cluster.nodes=1", "cluster.devices_per_node=1"]) == 0
+    assert folder.config().parallel.strategy == "fsdp2"
+    assert main(["resume", "mine", "parallel=zero2"]) == 2
+    words = capsys.readouterr().err
+    assert "parallel.strategy" in words and "which parallel=fsdp2 wrote: type parallel=fsdp2" in words
+    assert main(["resume", "mine", "cluster.nodes=3"]) == 2
+    words = capsys.readouterr().err
+    assert "batch.global=16 does not divide by 3 workers" in words and "devices = 1 or 2 or 4 or 8 or 16" in words
+    assert len(slurm.submitted()) == 2
+
+
 def test_nothing_is_left_behind_where_slurm_would_refuse(
     slurm: FakeSlurm, folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,20 +76,11 @@ def test_a_second_damaged_copy_does_not_replace_the_first(tmp_path: Path) -> Non
     assert names == [".damaged-step-00000003", ".damaged-step-00000003.1"]
 
 
-def test_a_checkpoint_fits_the_layout_that_wrote_it(tmp_path: Path) -> None:
-    for strategy, world, fits in (
-        ("fsdp2", 2, True),
-        ("fsdp2", 4, True),
-        ("ddp", 2, False),
-        ("zero3", 2, False),
-    ):
-        resume.write(tmp_path, ResumeState(step=1, strategy="fsdp2", world=2))
-        why = checkpoint.why_unfit(tmp_path, strategy, world)
-        assert (why is None) == fits
-        assert fits or "use parallel=fsdp2" in str(why)
-    resume.write(tmp_path, ResumeState(step=1, strategy="zero2", world=2))
-    assert checkpoint.why_unfit(tmp_path, "zero2", 2) is None
-    assert "written by 2 workers" in str(checkpoint.why_unfit(tmp_path, "zero2", 4))
+def test_a_checkpoint_fits_the_strategy_that_wrote_it(tmp_path: Path) -> None:
+    resume.write(tmp_path, ResumeState(step=1, strategy="fsdp2", world=2))
+    assert checkpoint.why_unfit(tmp_path, "fsdp2") is None
+    for strategy in ("ddp", "zero3"):
+        assert "use parallel=fsdp2" in str(checkpoint.why_unfit(tmp_path, strategy))
 
 
 def test_replacing_a_folder_leaves_one_whole(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def zipped(value: Any) -> bytes:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    state = ResumeState(7, "ddp", 2, 28, 24, 999, 1.5, 6, Best(6, 2.5), 2.5, 1)
+    state = ResumeState(7, "ddp", 2, 1, 2, 1, 28, 24, 999, 1.5, 6, Best(6, 2.5), 2.5, 1)
     resume.write(tmp_path, state)
     assert resume.read(tmp_path) == state
     assert read_json(tmp_path / resume.FILE)["passes"] == pytest.approx(28 / 24, abs=1e-6)
