@@ -97,7 +97,9 @@ class AttemptRecord:
         """Why the run must not go on although Slurm has started it again; empty where it may.
 
         Slurm does that by itself when a head node is lost, and nobody was left to count."""
-        decision = decide(self._attempts(), config.limits) if self._closed else Decision(True)
+        before = self._attempts() if self._closed else []
+        # None counts where a person has resumed the run since.
+        decision = decide(before, config.limits) if before else Decision(True)
         return "" if decision.again else decision.why
 
     def conclude(self, end: End, config: RunConfig, requeues: bool) -> Decision | None:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
-from conf.folder import RunFolder, now, read_json
+from conf.folder import Event, RunFolder, now, read_json
 from tests.faults import inflict
 from tests.faults.processes import Process, held, processes
 from tests.faults.watch import Missed, Watch
@@ -97,9 +97,9 @@ class Striker:
         if fault.phase == "prepare":
             watch.until(lambda run: any(p.kind == "prepare" for p in processes(self._folder)), ATTEMPT, "preparation")
         elif fault.phase == "load":
-            watch.until(lambda run: bool(run.of(attempt, "rendezvoused")), TRAINS, "the load of the model")
+            self._until_has(attempt, "rendezvoused", "the load of the model")
         else:
-            watch.until(lambda run: bool(run.of(attempt, "data_ready")), TRAINS, "training")
+            self._until_has(attempt, "data_ready", "training")
         mine = self._processes(attempt)
         if not mine:
             raise TooLate(f"attempt {attempt} has no process any more")
@@ -113,6 +113,12 @@ class Striker:
             if not self._still_there(fault, attempt):
                 raise TooLate(f"{fault.phase} was over before it could be hit")
             yield Moment(attempt, self._position(attempt), self._nodes(attempt), mine)
+
+    def _until_has(self, attempt: int, event: Event, what: str) -> None:
+        """Wait for an event of an attempt. Raises TooLate where the attempt ends before."""
+        self._watch.until(lambda run: bool(run.of(attempt, event)) or not self._alive(), TRAINS, what)
+        if not self._watch.of(attempt, event):
+            raise TooLate(f"attempt {attempt} ended before {what}")
 
     def _processes(self, attempt: int) -> list[Process]:
         return [found for found in processes(self._folder) if found.attempt == attempt]
