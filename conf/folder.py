@@ -16,7 +16,7 @@ Event = Literal[
     "submitted", "started", "imported", "rendezvoused", "model_loaded", "data_ready", "step", "checkpoint_started",
     "checkpoint_committed", "checkpoint_skipped", "checkpoint_failed", "signal", "preempted", "timed_out", "requeued",
     "resumed", "evaluated", "stalled", "node_lost", "node_excluded", "stopped", "cancelled", "pruned", "finished",
-    "failed",
+    "failed", "network_attempt", "scratch",
 ]  # fmt: skip
 Status = Literal["completed", "failed", "cancelled", "stopped", "pruned"]
 Cause = Literal[
