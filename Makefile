@@ -15,7 +15,7 @@ CELLS ?= pairs
 FAULTS ?= 50
 SEED ?= 7
 
-.PHONY: help setup demo check test test-train test-slurm catalogue cluster cluster-down bench proof storm
+.PHONY: help setup demo check test test-train test-slurm catalogue cluster cluster-down bench proof storm airgap
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -65,3 +65,6 @@ proof: setup ## interrupt runs in every way and compare their weights bit by bit
 
 storm: setup ## one run under FAULTS=50 faults of SEED=7 on a real Slurm, write docs/storm.md
 	@$(BIN)/python -m tests.storm --faults $(FAULTS) --seed $(SEED)
+
+airgap: setup ## pack a run and this environment, install and train it where there is no network at all
+	@$(BIN)/python -m tests.airgap

@@ -15,8 +15,8 @@ from conf.schema.run import RunConfig
 Event = Literal[
     "submitted", "started", "imported", "rendezvoused", "model_loaded", "data_ready", "step", "checkpoint_started",
     "checkpoint_committed", "checkpoint_skipped", "checkpoint_failed", "interval_chosen", "signal", "preempted",
-    "timed_out", "requeued", "resumed", "evaluated", "stalled", "node_lost", "node_excluded", "stopped", "cancelled",
-    "pruned", "finished", "failed",
+    "timed_out", "requeued", "resumed", "evaluated", "stalled", "node_lost", "node_excluded", "network_attempt",
+    "scratch", "stopped", "cancelled", "pruned", "finished", "failed",
 ]  # fmt: skip
 Status = Literal["completed", "failed", "cancelled", "stopped", "pruned"]
 Cause = Literal[

@@ -31,6 +31,10 @@ VERBS = {
     ),
     "stop": ("launcher.stop", "let a running run save and end, at its next step"),
     "checkpoint": ("launcher.checkpoint", "let a running run save, and go on"),
+    "stage": ("launcher.stage", "bring all that a run touches into a store, pack it, or unpack it elsewhere"),
+    "verify": ("launcher.verify", "is all there that an offline run touches? lists what is missing"),
+    "sync": ("launcher.sync", "send what offline runs have written for W&B, from a machine with a network"),
+    "reproduce": ("launcher.reproduce", "check that a run can be made again, and make it again beside it"),
     "doctor": ("launcher.doctor", "what this site is, and what that means for runs"),
 }
 """Verbs of this room: module with `main(arguments) -> exit code`, and what it does."""

@@ -1,30 +1,20 @@
 """The verb `data`: what the model will see, token by token, before anything is trained."""
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 
 from launcher import argv
 from launcher.arguments import Parser
 from launcher.child import run_trainer
-from launcher.freeze import freeze
-from launcher.resolve import resolve
+from launcher.private import private_run, with_cluster
 
 
 def main(arguments: Sequence[str]) -> int:
     """`python -m launcher data OVERRIDES [--row N] [--rows K] [--split train|eval] [--json]`. Gives the exit code."""
     flags, rest = _parser().parse_known_args(list(arguments))
     line = argv.single(argv.parse(rest))
-    words = list(line.overrides)
-    if not any(word.lstrip("+").startswith("cluster=") for word in words):
-        words.append("cluster=local")
-    with tempfile.TemporaryDirectory(prefix="slurmwright-data-") as private:
-        resolved = resolve([*words, f"run.root={private}"], line.config_dir)
-        claim = freeze(resolved)
-        try:
-            run_trainer(claim.folder, ["show-data", str(claim.folder.path), *_passed_on(flags)])
-        finally:
-            claim.release()
+    with private_run(with_cluster(line.overrides), line.config_dir) as folder:
+        run_trainer(folder, ["show-data", str(folder.path), *_passed_on(flags)])
     return 0
 
 

@@ -16,6 +16,7 @@ from launcher.report import document, one_line, say
 from launcher.site import site_facts, user_cache, with_trial
 from launcher.slurm.facts import SiteFacts
 from launcher.slurm.from_node import NodeFacts, Place, Wanted, ask_node, try_requeue
+from launcher.slurm.reach import NAMES
 
 _CHOICES = ("partition", "account", "qos", "constraint", "reservation", "nodelist", "gres")
 """Flags that say where a command runs; as in a run's command they may be written site.NAME=, too."""
@@ -159,6 +160,10 @@ def on_node(node: NodeFacts) -> Iterator[str]:
         yield f"a default route by {', '.join(node.routes)}: the network outside may be reached"
     else:
         yield "no route out: bring weights and data into the store beforehand, and set offline=true"
+    for what, answers in (("reached there", True), ("not reached there", False)):
+        names = [NAMES.get(name, name) for name, reached in node.reaches.items() if reached is answers]
+        if names:
+            yield f"{what}: {', '.join(names)}"
     ahead = node.clock_ahead_seconds
     if ahead:
         yield f"its clock is at least {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} this machine's"

@@ -23,6 +23,7 @@ from launcher import ROOT, snapshot
 from launcher.errors import InputError, SiteError
 from launcher.manifest import config_digest, git_state, manifest, versions
 from launcher.plan import folder_of, make_plan
+from launcher.provenance import environment
 from launcher.resolve import Resolved
 
 _LOCK = ".lock"
@@ -46,14 +47,15 @@ class Claim:
             self.handle = None
 
 
-def freeze(resolved: Resolved, wait: float = 10.0) -> Claim:
+def freeze(resolved: Resolved, wait: float = 10.0, of: RunFolder | None = None) -> Claim:
     """Make the folder of a run, or claim the one that its identity has already; never overwrites.
 
-    Waits so many seconds for another launcher that works on the same run. Raises ConfigProblems where the folder
+    Waits so many seconds for another launcher that works on the same run. `of`: the run that this one makes again, with
+    its code and assets. Raises ConfigProblems where the folder
     belongs to another identity, SiteError where the run root cannot be written."""
     folder = folder_of(resolved.config)
     if not os.path.lexists(folder.path):
-        handle = _create(resolved, folder)
+        handle = _create(resolved, folder, of)
         if handle is not None:
             return Claim(folder, True, handle)
     require_same_identity(folder, resolved.config)
@@ -73,7 +75,7 @@ def refreeze(folder: RunFolder, resolved: Resolved) -> bool:
         record["assets"] = {}  # they lie in another store
     record |= {"config_digest": config_digest(resolved.config), "composed": resolved.composed.dump()}
     if changed:
-        record |= {"code_digest": code, "git": git_state(ROOT), "versions": versions()}
+        record |= {"code_digest": code, "git": git_state(ROOT), "versions": versions(), "environment": environment()}
         snapshot.link(folder.code, code)
     record["submissions"] = [*record["submissions"], _submission(resolved, code)]
     _write_config(folder, resolved)
@@ -123,12 +125,12 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def _create(resolved: Resolved, folder: RunFolder) -> int | None:
+def _create(resolved: Resolved, folder: RunFolder, of: RunFolder | None) -> int | None:
     """Write a run folder beside its place and rename it; gives its lock, None where somebody else was faster."""
     root = folder.path.parent
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        code = snapshot.take(root)
+        code = snapshot.take(root) if of is None else of.manifest()["code_digest"]
         fresh = RunFolder(root / f".new-{folder.id[:80]}-{secrets.token_hex(4)}")
         fresh.path.mkdir(mode=0o700)
     except OSError as error:
@@ -136,7 +138,7 @@ def _create(resolved: Resolved, folder: RunFolder) -> int | None:
     handle = None
     try:
         handle = claim(fresh, 0)
-        _fill(fresh, resolved, folder.id, code)
+        _fill(fresh, resolved, folder.id, code, of)
         os.rename(fresh.path, folder.path)
         return handle
     except OSError as error:
@@ -149,12 +151,14 @@ def _create(resolved: Resolved, folder: RunFolder) -> int | None:
         shutil.rmtree(fresh.path, ignore_errors=True)
 
 
-def _fill(fresh: RunFolder, resolved: Resolved, run_id: str, code: str) -> None:
+def _fill(fresh: RunFolder, resolved: Resolved, run_id: str, code: str, of: RunFolder | None) -> None:
     for place in (fresh.attempts, fresh.checkpoints):
         place.mkdir(mode=0o700)
     snapshot.link(fresh.code, code)
     _write_config(fresh, resolved)
     record = manifest(resolved.config, run_id, code, resolved.composed)
+    if of is not None:
+        record |= {name: of.manifest()[name] for name in ("git", "assets")} | {"reproduces": of.id}
     record["submissions"] = [_submission(resolved, code)]
     write_json(fresh.manifest_file, record)
 

@@ -13,6 +13,7 @@ from conf.folder import ROOMS, now
 from conf.schema.identity import identity, identity_digest
 from conf.schema.run import RunConfig
 from launcher import ROOT
+from launcher.provenance import environment
 
 STACK = (
     "slurmwright", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed", "bitsandbytes",
@@ -34,6 +35,7 @@ def manifest(config: RunConfig, run_id: str, code_digest: str, composed: RunConf
         "code_digest": code_digest,
         "git": git_state(ROOT),
         "versions": versions(),
+        "environment": environment(),
         "seed": config.seed,
         "assets": {},
         "composed": composed.dump(),

@@ -9,6 +9,7 @@ from conf.folder import RunFolder
 from conf.schema.identity import run_id
 from conf.schema.problems import Problem
 from conf.schema.run import RunConfig
+from launcher.complete import require
 from launcher.environment import for_submission
 from launcher.errors import SiteError
 from launcher.here import allocation
@@ -44,10 +45,12 @@ def check(config: RunConfig) -> list[Problem]:
     """Problems that only the site can know, for a derived config. Takes one call of sbatch at most.
 
     Raises SiteError where there is no Slurm or Slurm would refuse the job, InputError where `after` or `here` name what
-    is not there."""
+    is not there, AssetsMissing where an offline run would not find its weights or rows."""
     problems = [*_places(config), *_python(config)]
     if problems:
         return problems
+    if config.offline:
+        require(config)
     if config.cluster.kind == "slurm":
         _test_only(config)
     elif config.cluster.kind == "here":

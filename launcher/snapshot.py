@@ -19,19 +19,30 @@ STORE = ".code"
 
 def take(run_root: Path, checkout: Path = ROOT) -> str:
     """Copy the rooms as they are now, unless that very content is there already; gives its digest."""
-    files = _files(checkout)
-    total = hashlib.sha256()
-    contents = {}
-    for relative in files:
-        contents[relative] = (checkout / relative).read_bytes()
-        total.update(f"{relative}\0{len(contents[relative])}\0".encode())
-        total.update(contents[relative])
-    digest = total.hexdigest()[:16]
+    contents = _contents(checkout)
+    name = _digest(contents)
     store = run_root / STORE
-    if not (store / digest).is_dir():
+    if not (store / name).is_dir():
         store.mkdir(mode=0o700, exist_ok=True)
-        _write(store / digest, contents)
-    return digest
+        _write(store / name, contents)
+    return name
+
+
+def digest(checkout: Path) -> str:
+    """The digest of the rooms in a folder, as `take` gives it."""
+    return _digest(_contents(checkout))
+
+
+def _contents(checkout: Path) -> dict[str, bytes]:
+    return {relative: (checkout / relative).read_bytes() for relative in _files(checkout)}
+
+
+def _digest(contents: dict[str, bytes]) -> str:
+    total = hashlib.sha256()
+    for relative, content in contents.items():
+        total.update(f"{relative}\0{len(content)}\0".encode())
+        total.update(content)
+    return total.hexdigest()[:16]
 
 
 def link(code: Path, digest: str) -> None:

@@ -41,8 +41,10 @@ def relaunch(folder: RunFolder, overrides: Sequence[str], json: bool = False, co
     return launch(resolved, json)
 
 
-def launch(resolved: Resolved, json: bool) -> int:
-    """Carry out a checked command: start the run, or say that it runs or is finished. Gives the exit code."""
+def launch(resolved: Resolved, json: bool, of: RunFolder | None = None) -> int:
+    """Carry out a checked command: start the run, or say that it runs or is finished. Gives the exit code.
+
+    `of`: the run that a new one makes again, with its code and assets."""
     folder = folder_of(resolved.config)
     report.print_warnings(resolved.warnings)
     if is_run(folder.path):
@@ -52,7 +54,7 @@ def launch(resolved: Resolved, json: bool) -> int:
             return _tell(folder, state, json)
         require_same_layout(folder, resolved.config)
     _preflight(resolved)
-    claim = freeze(resolved)
+    claim = freeze(resolved, of=of)
     try:
         return _carry_out(resolved, claim, json)
     finally:

@@ -9,6 +9,7 @@ VERBS = {
     "aftermath": "settle how an attempt ended whose agents could not (jobs start this)",
     "worker": "train on one device (the agent starts this)",
     "prepare": "convert weights and tokenise data of a run into the store",
+    "stage": "the same for a machine without a network, with a record of every file",
     "show-data": "print prepared rows token by token with their labels",
     "chat": "talk to what a run has trained",
 }
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
 
         print(f"trainer has no verb {verb!r}: {did_you_mean(verb, VERBS)}", file=sys.stderr)
         return 2
-    if verb in ("worker", "prepare"):
+    if verb in ("worker", "prepare", "stage"):
         from trainer.lifeline import follow_agent
 
         follow_agent()

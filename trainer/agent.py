@@ -16,6 +16,7 @@ from trainer.attempt import AttemptRecord
 from trainer.ends import Ended
 from trainer.job import Job, is_first_task, job_of
 from trainer.node import Node
+from trainer.offline import enter
 from trainer.signals import SignalFlags
 
 
@@ -50,6 +51,7 @@ def main(argv: list[str]) -> int:
             AttemptRecord(folder, int(number)).fail(ended.cause, ended.message)
         return 4
     _write_to(folder.attempt_folder(int(number)) / f"{job.node}.log")
+    enter(config, folder, job.nodes, job.node, int(number))
     return Node(folder, config, job, int(number), flags).run()
 
 

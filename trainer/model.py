@@ -35,6 +35,12 @@ def load_model(path: Path, config: RunConfig) -> Any:
     return model
 
 
+def call(model: Any, place: str) -> None:
+    """Name a model after where its weights stay, not after a copy on a node's disk: adapters name their base so."""
+    model.name_or_path = place
+    model.config.name_or_path = place
+
+
 def load_arguments(config: RunConfig) -> dict[str, Any]:
     """Arguments of transformers' from_pretrained. The forms for GPUs have not yet been run on a GPU."""
     arguments: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """One attempt on one node: meet the other nodes, start the workers, watch, and leave with everything told and ended."""
 
+import json
 import math
 import os
 import signal
@@ -8,10 +9,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 
 from conf.folder import Cause, RunFolder, read_json
 from conf.schema.run import RunConfig
-from trainer import lifeline, peers, preparation, processes, rendezvous, requeue
+from trainer import lifeline, peers, preparation, processes, rendezvous, requeue, scratch
 from trainer.attempt import DONE, INTERRUPTED, AttemptRecord, left
 from trainer.beat import beat_age
 from trainer.ends import End, Ended, kills_for_memory, tail, verdict, worker_end
@@ -48,6 +50,7 @@ class Node:
         self._log = folder.attempt_folder(attempt) / f"{job.node}.log"
         self._record = AttemptRecord(folder, attempt) if job.is_head else None
         self._peers: peers.Peers | None = None
+        self._scratch: scratch.Scratch | None = None
         self._workers: processes.Workers | None = None
         self._notice: signal.Signals | None = None
         self._heard_ending = False
@@ -86,7 +89,7 @@ class Node:
         if self._job.is_head:
             if self._workers is None:
                 self._say("prepares the model and the data")
-                preparation.carry_out(self._folder, self._log, self._pause)
+                preparation.carry_out(self._folder, self._log, self._pause, self._config.offline)
             self._await_nodes(self._peers)
             self._peers.start()
         else:
@@ -118,11 +121,22 @@ class Node:
 
     def _start_workers(self) -> processes.Workers:
         self._look()
+        self._to_scratch()
         self._workers = processes.Workers(
             processes.worker_command(self._folder),
             processes.environments(self._config, self._folder, self._attempt, self._job, self._meeting, os.environ),
         )
         return self._workers
+
+    def _to_scratch(self) -> None:
+        """Where the site has scratch disks: copy what the workers read to this node's, and tell them where it lies."""
+        if self._config.site.scratch is None:
+            return
+        brought, self._scratch = scratch.bring(self._config, self._folder, self._job, self._pause)
+        self._say(brought.words)
+        os.environ[scratch.VARIABLE] = json.dumps(brought.paths)
+        if self._record is not None:
+            self._folder.append_event("scratch", self._attempt, **asdict(brought))
 
     def _await_nodes(self, others: peers.Peers) -> None:
         deadline = time.monotonic() + ARRIVAL

@@ -9,6 +9,7 @@ from pathlib import Path
 from conf.folder import RunFolder
 from trainer.ends import NO_SPACE, Ended, describe, tail
 from trainer.lifeline import AGENT_VARIABLE
+from trainer.offline import python_path
 
 
 def needed(folder: RunFolder) -> bool:
@@ -17,13 +18,13 @@ def needed(folder: RunFolder) -> bool:
     return not assets or not all(Path(asset["path"]).exists() for asset in assets.values())
 
 
-def carry_out(folder: RunFolder, log: Path, pause: Callable[[], None]) -> None:
+def carry_out(folder: RunFolder, log: Path, pause: Callable[[], None], offline: bool = False) -> None:
     """Run `python -m trainer prepare RUN` and wait for it. Its output goes where this process's goes, `log`.
 
     `pause` sleeps a little and may raise to end the wait, which ends the preparation. Raises Ended when it fails."""
     variables = os.environ | {
         AGENT_VARIABLE: str(os.getpid()),
-        "PYTHONPATH": str(folder.code),
+        "PYTHONPATH": python_path(folder, offline),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -7,6 +7,7 @@ import argparse
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +21,10 @@ from conf.folder import RunFolder, write_json
 from conf.schema.run import RunConfig
 from trainer.data.prepared import DataAsset, prepare_data
 from trainer.errors import PreparationError
+from trainer.offline import enter
 from trainer.sources.random_weights import with_random_weights
 from trainer.sources.resolve import ModelAsset, resolve
+from trainer.staging import record
 from trainer.store import Store
 
 log = logging.getLogger(__name__)
@@ -75,6 +78,7 @@ def prepare(folder: RunFolder) -> Assets:
     data = prepare_data(config, model.tokenizer or model.path, store, begun_with)
     if before is not None:
         _same("data", before.data.digest, data.digest)
+    record(config, model, data, store)
     assets = Assets(model, data)
     write_json(folder.manifest_file, folder.manifest() | {"assets": assets.dump()})
     log.info(
@@ -110,7 +114,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     talk()
     try:
-        assets = prepare(RunFolder(arguments.run))
+        folder = RunFolder(arguments.run)
+        host = socket.gethostname()
+        enter(read_config(folder), folder, [host], host, 0)
+        assets = prepare(folder)
     except (PreparationError, OSError) as error:
         return fail(error)
     if arguments.json:

@@ -12,17 +12,10 @@ from conf.schema.run import RunConfig
 from trainer.job import Job, usable_cpus
 from trainer.lifeline import AGENT_VARIABLE
 from trainer.network import interface_towards
+from trainer.offline import SWITCHES, python_path
 from trainer.rendezvous import Meeting
 from trainer.signals import DUMP, TELL, held_back
 
-OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_XET": "1",
-}
-"""Everything that a worker needs was prepared; it never asks a network for more."""
 ENDING = 30.0
 """Seconds that killed workers may take to be gone."""
 
@@ -91,10 +84,10 @@ def environments(
     """The variables of each worker of this node, by local rank, to be laid over the agent's own."""
     here = config.cluster.devices_per_node
     shared = {
-        **OFFLINE,
+        **SWITCHES,
         "SLURMWRIGHT_ATTEMPT": str(attempt),
         AGENT_VARIABLE: str(os.getpid()),
-        "PYTHONPATH": str(folder.code),
+        "PYTHONPATH": python_path(folder, config.offline),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",

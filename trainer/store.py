@@ -1,7 +1,8 @@
 """The store: folders named by the digest of what lies in them, made once and shared by runs, users' jobs and nodes.
 
 Layout under store.root: `<kind>/<digest>/` (complete or absent), `<kind>/.partial-*` (being made),
-`index/<key>.json` (from a description to a digest) and `locks/<key>` (who makes it).
+`index/<key>.json` (from a description to a digest), `listings/<digest>.json` (its files), `downloads/<key>/` (what has
+come so far) and `locks/<key>` (who makes it).
 """
 
 import errno
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.folder import now, read_json, write_json
+from conf.staged import digest_of_files, listing_file
 
 log = logging.getLogger(__name__)
 Description = Mapping[str, Any]
@@ -43,14 +45,37 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser().absolute()
+        self.used: set[str] = set()
+        """Names of the index files by which something was found or put so far."""
 
     def find(self, kind: str, description: Description) -> Entry | None:
         """What was made from this description before, None where it was not or is gone."""
-        found = read_json(self._index(kind, description))
+        found = self.record(kind, description)
         if not found:
             return None
         path = Path(found["path"]) if "path" in found else self.root / kind / found["digest"]
-        return Entry(found["digest"], path) if path.is_dir() else None
+        if not path.is_dir():
+            return None
+        self.used.add(self._index(kind, description).name)
+        return Entry(found["digest"], path)
+
+    def record(self, kind: str, description: Description) -> dict[str, Any]:
+        """What is noted of a description, `notes` of `also` among it; {} where nothing is."""
+        return read_json(self._index(kind, description))
+
+    def listing(self, entry: Entry) -> list[dict[str, Any]]:
+        """Name, size in bytes and sha256 of each file of an entry; read again where they were not kept."""
+        files: list[dict[str, Any]] = read_json(listing_file(self.root, entry.digest)).get("files", [])
+        if not files or digest_of_files(files) != entry.digest:
+            files = read_files(entry.path, files_under(entry.path))
+            self._list(digest_of_files(files), files)
+        return files
+
+    def downloads(self, kind: str, description: Description) -> Path:
+        """A folder for what is on its way, the same at each try, so that a broken one goes on where it was."""
+        path = self._folder("downloads") / _key(kind, description)
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
 
     def make(self, kind: str, description: Description, build: Callable[[Path], None]) -> Entry:
         """The folder for a description; `build` fills an empty folder where there is none yet.
@@ -72,13 +97,14 @@ class Store:
             partial = Path(tempfile.mkdtemp(dir=home, prefix=f".partial-{key[:16]}-"))
             try:
                 build(partial)
-                digest = digest_of(partial, files_under(partial), sync=True)
-                entry = Entry(digest, home / digest)
+                files = read_files(partial, files_under(partial), sync=True)
+                entry = Entry(digest_of_files(files), home / digest_of_files(files))
+                self._list(entry.digest, files)
                 if not entry.path.is_dir():
                     _rename(partial, entry.path)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-            self._remember(kind, description, {"digest": digest})
+            self._remember(kind, description, {"digest": entry.digest})
         return entry
 
     def adopt(self, kind: str, description: Description, path: Path, files: Iterable[Path]) -> Entry:
@@ -86,18 +112,25 @@ class Store:
         found = self.find(kind, description)
         if found is not None:
             return found
-        entry = Entry(digest_of(path, files), path)
+        listed = read_files(path, files)
+        entry = Entry(digest_of_files(listed), path)
+        self._list(entry.digest, listed)
         self._remember(kind, description, {"digest": entry.digest, "path": str(path)})
         return entry
 
-    def also(self, kind: str, description: Description, entry: Entry) -> None:
-        """Let an entry of the store be found by another description too, from now on."""
-        self._remember(kind, description, {"digest": entry.digest})
+    def also(self, kind: str, description: Description, entry: Entry, notes: Description | None = None) -> None:
+        """Let an entry of the store be found by another description too, from now on, with notes for `record`."""
+        self._remember(kind, description, {"digest": entry.digest} | ({"notes": dict(notes)} if notes else {}))
 
-    def _remember(self, kind: str, description: Description, found: dict[str, str]) -> None:
+    def _remember(self, kind: str, description: Description, found: dict[str, Any]) -> None:
         index = self._index(kind, description)
         self._folder("index")
         write_json(index, found | {"made": now(), "from": dict(description)})
+        self.used.add(index.name)
+
+    def _list(self, digest: str, files: list[dict[str, Any]]) -> None:
+        self._folder("listings")
+        write_json(listing_file(self.root, digest), {"digest": digest, "files": files})
 
     def _index(self, kind: str, description: Description) -> Path:
         return self.root / "index" / f"{_key(kind, description)}.json"
@@ -127,17 +160,22 @@ class Store:
             os.close(handle)
 
 
-def digest_of(folder: Path, files: Iterable[Path], sync: bool = False) -> str:
-    """sha256 over the relative names and contents of files, independent of their order; `sync` flushes them to disk."""
-    whole = hashlib.sha256()
+def digest_of(folder: Path, files: Iterable[Path]) -> str:
+    """sha256 over the relative names and contents of files, independent of their order."""
+    return digest_of_files(read_files(folder, files))
+
+
+def read_files(folder: Path, files: Iterable[Path], sync: bool = False) -> list[dict[str, Any]]:
+    """Relative name, size in bytes and sha256 of files, sorted; `sync` flushes them to disk."""
+    found = []
     for path in sorted(files):
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = os.fstat(file.fileno()).st_size
             if sync:
                 os.fsync(file.fileno())
-        name = path.relative_to(folder).as_posix()
-        whole.update(f"{len(name)}:{name}:{digest.hexdigest()}\n".encode())
-    return whole.hexdigest()
+        found.append({"name": path.relative_to(folder).as_posix(), "size": size, "sha256": digest})
+    return found
 
 
 def files_under(folder: Path) -> list[Path]:

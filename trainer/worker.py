@@ -17,10 +17,12 @@ from trainer.attempt import LEFT
 from trainer.boundary import Boundary
 from trainer.errors import PreparationError
 from trainer.failure import WorkerError, write_failure
+from trainer.offline import SWITCHES
 from trainer.quiet import no_progress_bars, quieten
 from trainer.recording import Recorder
 from trainer.result import write_result
 from trainer.resume import ResumeState, read, why_other_rows
+from trainer.scratch import copies
 from trainer.signals import NoticeFlag
 
 log = logging.getLogger("trainer")
@@ -105,7 +107,8 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     verify_seconds = _since(begun)
 
     begun = time.perf_counter()
-    train, held_out = load_rows(Path(assets["data"]["path"]), config)
+    here = copies(os.environ)
+    train, held_out = load_rows(Path(here.get("data", assets["data"]["path"])), config)
     steps = arguments.total_steps(config, len(train))
     begun_at = None if resume is None else _state_of(resume, len(train))
     evaluate = held_out is not None
@@ -115,7 +118,7 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
 
     begun = time.perf_counter()
     boundary = Boundary(folder, place.rank, place.world, notice)
-    path = Path(assets["model"]["path"])
+    path = Path(here.get("model", assets["model"]["path"]))
     trainer = _build(config, folder, recorder, boundary, args, path, steps, train, held_out, begun_at)
     recorder.event("model_loaded", seconds=_since(begun))
     recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
@@ -266,8 +269,10 @@ def _build(
     from trainer import adapters, model, training, vocabulary
     from trainer.data.tokenizer import load_tokenizer, tokenizer_of
 
+    assets = _assets(folder)
     loaded = model.load_model(path, config)
-    tokenizer = load_tokenizer(tokenizer_of(_assets(folder), path), config.model)
+    model.call(loaded, assets["model"]["path"])
+    tokenizer = load_tokenizer(tokenizer_of(assets, path), config.model)
     vocabulary.grow(loaded, len(tokenizer))
     tuned = adapters.attach(loaded, config, steps, path)
     return training.build(config, folder, recorder, boundary, args, tuned, tokenizer, train, held_out, begun)
@@ -317,8 +322,7 @@ def _trainable(trainer: Any) -> int:
 
 def _stay_offline() -> None:
     """Everything lies in the store: no library may ask the hub."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        os.environ[name] = "1"
+    os.environ.update(SWITCHES)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

@@ -14,7 +14,8 @@ class RowsConfig(Group):
 
     path: str | None = operational(None)
     """source=file: a file (.jsonl, .json, .parquet, .arrow, .csv, .txt), a folder of such files, or a pattern with `*`;
-    its digest, not its place, is part of the identity. source=hub: a dataset's hub id (`owner/name`)."""
+    its digest, not its place, is part of the identity. Or an address (s3, gs, az, http, https) of such files, which is
+    part of the identity itself. source=hub: a dataset's hub id (`owner/name`)."""
     subset: str | None = None
     """Configuration of a hub dataset, as its page names it."""
     split: str = "train"

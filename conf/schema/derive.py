@@ -35,6 +35,7 @@ def derive(config: RunConfig) -> RunConfig:
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         filled.store.root = os.environ.get("SLURMWRIGHT_STORE") or os.path.join(cache, "slurmwright")
     filled.store.root = os.path.abspath(os.path.expanduser(filled.store.root))
+    filled.offline = filled.offline or filled.site.airgap
     filled.run.root = os.path.abspath(os.path.expanduser(filled.run.root))
     return filled
 

@@ -130,7 +130,7 @@ class ModelConfig(Group):
     name: str = operational("hf", pattern=SHORT_NAME)
     """Short name, part of the run id: up to 40 letters, digits, dots, dashes and underscores."""
     id: str = ""
-    """Hub id (`owner/name`) or a local folder in Transformers layout."""
+    """Hub id (`owner/name`), a local folder in Transformers layout, or the address of one (s3, gs, az)."""
     revision: str | None = None
     """Branch, tag or commit on the hub; None is its main branch."""
     source: Literal["auto", "hub", "folder", "wheel"] = "auto"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from conf.schema.addresses import is_remote
 from conf.schema.data import DataConfig, RowsConfig
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow", ".csv", ".txt")
@@ -52,8 +53,8 @@ def derive_rows(data: DataConfig) -> None:
     held = held_out_sets(data)
     for rows in (data, *train, *held):
         if source_of(rows) == "file" and rows.path is not None:
-            rows.path = os.path.abspath(os.path.expanduser(rows.path))
-    if data.eval_path is not None:
+            rows.path = rows.path if is_remote(rows.path) else os.path.abspath(os.path.expanduser(rows.path))
+    if data.eval_path is not None and not is_remote(data.eval_path):
         data.eval_path = os.path.abspath(os.path.expanduser(data.eval_path))
         held = held_out_sets(data)
     digest = hashlib.sha256()
@@ -90,8 +91,10 @@ def held_out_sets(data: DataConfig) -> list[RowsConfig]:
 
 
 def source_of(rows: RowsConfig) -> str:
-    """file or hub, where a set of rows lies; python_docs and sets for a group that is none itself."""
-    return str(getattr(rows, "source", "file"))
+    """file, remote (an address) or hub, where a set of rows lies; python_docs and sets for a group that is none
+    itself."""
+    source = str(getattr(rows, "source", "file"))
+    return "remote" if source == "file" and is_remote(rows.path or "") else source
 
 
 def _in_folder(folder: Path, files: Sequence[str], split: str) -> list[str]:
@@ -125,6 +128,9 @@ def _add(digest: "hashlib._Hash", rows: RowsConfig, streaming: bool) -> None:
     if source_of(rows) == "hub":
         named = ["hub", rows.path, rows.subset, rows.split, rows.revision, rows.files]
         digest.update(json.dumps(named).encode())
+        return
+    if source_of(rows) == "remote":
+        digest.update(json.dumps(["remote", rows.path, rows.files]).encode())
         return
     found = row_files(rows.path or "", rows.files, rows.split)
     if len(found) != 1:

@@ -70,6 +70,14 @@ class SiteConfig(Group):
     """Further arguments of srun, one string an argument."""
     container: ContainerConfig = Field(default_factory=ContainerConfig)
     """Container in which the trainer runs."""
+    airgap: bool = False
+    """No network at all: every run here is offline, whatever `offline` says."""
+    guard: Literal["refuse", "warn", "off"] = "refuse"
+    """Python code of an offline job that looks up a name or connects outside the job's nodes. refuse: it is refused,
+    and told in the log with its stack and in the events. warn: it is told. off: nothing looks."""
+    scratch: str | None = Field(None, pattern=r"^/[^{}]*(\{(user|job)\}[^{}]*)*$")
+    """Folder on each node's own disk, as `/local/{user}`; {user} and {job} are filled in. Weights and data are copied
+    there once a node, and kept for other runs. None: workers read the store."""
     python: str | None = None
     """Python on the compute nodes; None is the one that runs the launcher."""
     prepare: Literal["login", "job", "run"] = "login"

@@ -8,12 +8,13 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.environment import for_submission
 from launcher.errors import SiteError
 from launcher.report import say
+from launcher.slurm import reach
 from launcher.slurm.command import NoAnswer, call
 from launcher.slurm.reading import read_number, read_words
 from launcher.slurm.sbatch import read_job_id
@@ -33,6 +34,16 @@ place() {
   [ -e "$2" ] && say "$1_seen" yes || say "$1_seen" no
   if (: > "$2.node") 2>/dev/null; then rm -f "$2.node"; say "$1_writable" yes; else say "$1_writable" no; fi
 }
+reach() {
+  # A refusal is an answer, too: the machine is there.
+  said=$(LC_ALL=C timeout "$wait" bash -c ': <> "/dev/tcp/$0/$1"' "$2" "$3" 2>&1)
+  code=$?
+  case "$code:$said" in
+    0:* | *refused*) say reach "$1 yes" ;;
+    127:*) ;;
+    *) say reach "$1 no" ;;
+  esac
+}
 say host "$(uname -n)"
 say clock "$(date +%s)"
 say python "$("$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null | tail -n 1)"
@@ -44,6 +55,9 @@ while read -r device target _; do [ "$target" = 00000000 ] && say route "$device
 while read -r target bits _ _ _ _ _ _ _ device; do
   [ "$bits" = 00 ] && [ "$target" = 00000000000000000000000000000000 ] && [ "$device" != lo ] && say route "$device"
 done < /proc/net/ipv6_route
+wait=$4
+shift 4
+while [ $# -ge 3 ]; do reach "$1" "$2" "$3"; shift 3; done
 say done yes
 """.strip()
 
@@ -81,6 +95,8 @@ class NodeFacts:
     """The least that its clock must be ahead of this machine's (negative: behind) to have said what it did."""
     clock_window_seconds: int
     """How long the request took: less than this cannot be told apart from waiting."""
+    reaches: Mapping[str, bool] = field(default_factory=dict)
+    """Whether something answers there, by the names of reach.NAMES; what could not be tried is left out."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +127,8 @@ def ask_node(wanted: Wanted) -> NodeFacts:
     command = [
         "srun", "--nodes=1", "--ntasks=1", "--time=2", f"--job-name={name}",
         f"--immediate={max(round(wanted.wait), 2)}", "--mpi=none", "--input=none", "--chdir=/", *wanted.flags,
-        "/bin/sh", "-c", _SCRIPT, "sh", wanted.python, *map(str, markers),
+        "/bin/sh", "-c", _SCRIPT, "sh", wanted.python, *map(str, markers), str(reach.TIMEOUT),
+        *(str(part) for target in reach.targets() for part in target),
     ]  # fmt: skip
     begun = time.time()
     try:
@@ -206,6 +223,9 @@ def read_node(text: str, python: str, places: list[str], begun: float, ended: fl
         routes=tuple(dict.fromkeys(value for name, value in pairs if name == "route")),
         clock_ahead_seconds=0 if clock is None else _ahead(clock, begun, ended),
         clock_window_seconds=round(ended - begun) + 1,
+        reaches={
+            words[0]: words[1] == "yes" for name, value in pairs if name == "reach" and len(words := value.split()) == 2
+        },
     )
 
 

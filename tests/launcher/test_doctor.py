@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -241,6 +242,25 @@ def _default_routes() -> list[str]:
     rows = [line.split() for line in Path("/proc/net/ipv6_route").read_text().splitlines()]
     found += [row[9] for row in rows if row[0] == "0" * 32 and row[1] == "00" and row[9] != "lo"]
     return list(dict.fromkeys(found))
+
+
+def test_what_a_node_reaches_is_told(site: Site, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection is an answer; a name that nobody has (RFC 2606) gives none."""
+    for program in ("bash", "timeout"):
+        (site.folder / program).symlink_to(f"/usr/bin/{program}")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("PIP_INDEX_URL", "http://packages.example/simple")
+        monkeypatch.setenv("WANDB_BASE_URL", "http://someone:secret@127.0.0.1:1")
+        document = doctor(capsys, "--from-node")
+    reaches = document["node"]["reaches"]
+    assert {name: reaches[name] for name in ("hub", "packages", "wandb")} == {
+        "hub": True, "packages": False, "wandb": True,
+    }  # fmt: skip
+    assert "login" in reaches and "secret" not in str(site.calls("srun"))
+    assert any(line.startswith("reached there: the model hub") for line in document["node_means"])
+    assert "not reached there: the package index" in document["node_means"]
 
 
 def test_what_a_node_says_means() -> None:

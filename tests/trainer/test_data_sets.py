@@ -213,7 +213,7 @@ class Hub:
         self.asked: list[dict[str, Any]] = []
         self.error = error
         self.offline: list[bool] = []
-        monkeypatch.setattr("huggingface_hub.HfApi", lambda token: self)
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda **options: self)
         monkeypatch.setattr("datasets.load_dataset", self.load)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 

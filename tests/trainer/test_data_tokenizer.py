@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from conf.schema.model import ModelConfig
 from conf.schema.templates import template_text
 from tests import tiny
+from tests.hub.repository import Repository
+from tests.hub.server import serving
 from trainer.data.tokenizer import TokenizerUnusable, load_tokenizer, tokenizer_of
 from trainer.sources.resolve import resolve
 from trainer.sources.tokenizer import TokenizerUnavailable, tokenizer_folder
@@ -71,44 +72,23 @@ def test_another_folder_is_the_tokenizers(folder: Path, tmp_path: Path) -> None:
     assert tokenizer_of({"model": {"tokenizer": other.tokenizer}}, other.path) == folder
 
 
-class Hub:
-    """Stands for the hub library's client at its two doors."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.folder = folder
-        self.up = True
-        monkeypatch.setattr("huggingface_hub.HfApi", lambda token: self)
-        monkeypatch.setattr("huggingface_hub.snapshot_download", self.download)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-
-    def model_info(self, model: str, revision: str | None, timeout: float) -> Any:
-        if not self.up:
-            raise ConnectionError("no route")
-        return type("Info", (), {"sha": "c0ffee", "siblings": []})
-
-    def download(self, name: str, **options: Any) -> str:
-        if options.get("local_files_only"):
-            raise OSError("not cached")
-        assert "*.safetensors" not in options["allow_patterns"]
-        for path in self.folder.iterdir():
-            (options["local_dir"] / path.name).write_bytes(path.read_bytes())
-        return str(options["local_dir"])
-
-
 def test_a_tokenizer_of_the_hub_is_brought_into_the_store(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = Hub(monkeypatch, folder)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     store = Store(tmp_path / "store")
     model = ModelConfig(tokenizer="owner/name")
     with pytest.raises(TokenizerUnavailable, match=r"owner/name is no folder.*not asked \(offline=true\)") as caught:
         tokenizer_folder(model, "weights", store, offline=True)
     assert caught.value.exit_code == 5
-    found = tokenizer_folder(model, "weights", store, offline=False)
+    with serving() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.add("owner/name", Repository.of_folder(folder)).files["model.safetensors"] = b"weights"
+        found = tokenizer_folder(model, "weights", store, offline=False)
+        assert not hub.fetched("model.safetensors")
     assert Path(found).is_relative_to(tmp_path / "store")
     assert json.loads((Path(found) / "tokenizer.json").read_text())
     assert tokenizer_folder(model, "weights", store, offline=True) == found
-    hub.up = False
     assert tokenizer_folder(model, "weights", store, offline=False) == found
     with pytest.raises(TokenizerUnavailable, match="cannot be reached"):
         tokenizer_folder(ModelConfig(tokenizer="owner/other"), "weights", store, offline=False)

@@ -169,7 +169,7 @@ def test_a_dataset_of_the_hub_is_found_again_without_the_hub(
         loaded.append(options["revision"])
         return [{"text": f"list of {options['revision']}"}]
 
-    monkeypatch.setattr("huggingface_hub.HfApi", lambda token: Api())
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda **options: Api())
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     data = {"source": "hub", "path": "owner/name", "format": "text"}

@@ -10,7 +10,7 @@ from conf.schema.data import RowsConfig
 from trainer.data.files import Value, without_nulls
 from trainer.errors import PreparationError
 from trainer.sources.errors import SourceUnavailable
-from trainer.sources.hub import PROBE_SECONDS, ask, token
+from trainer.sources.hub import PROBE_SECONDS, ask, client, token
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,7 @@ def commit_of(rows: RowsConfig, offline: bool) -> str | None:
         return None
 
     def question() -> Any:
-        import huggingface_hub
-
-        api = huggingface_hub.HfApi(token=token())
-        return api.dataset_info(str(rows.path), revision=rows.revision, timeout=PROBE_SECONDS)
+        return client().dataset_info(str(rows.path), revision=rows.revision, timeout=PROBE_SECONDS)
 
     try:
         return str(ask(question, f"dataset {rows.path}", rows.revision).sha)

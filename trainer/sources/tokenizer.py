@@ -7,7 +7,7 @@ from conf.schema.model import ModelConfig
 from trainer.errors import PreparationError
 from trainer.sources.errors import SourceUnavailable
 from trainer.sources.files import TEXT
-from trainer.sources.hub import probe, token
+from trainer.sources.hub import fetch_into, notes, probe
 from trainer.store import Store
 
 
@@ -40,31 +40,29 @@ def _from_hub(name: str, model: ModelConfig, store: Store, offline: bool) -> Pat
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    patterns = [f"*{end}" for end in TEXT] + (["*.py"] if model.trust_remote_code else [])
+    endings = (*TEXT, ".py") if model.trust_remote_code else TEXT
     reason = "it was not asked (offline=true)"
     if not (offline or HF_HUB_OFFLINE):
         try:
-            commit, _ = probe(name, None)
+            found = probe(name, None)
         except SourceUnavailable as error:
             reason = error.reason
         else:
-            description = {"source": "hub", "id": name, "commit": commit, "tokenizer": patterns}
-
-            def build(folder: Path) -> None:
-                try:
-                    huggingface_hub.snapshot_download(
-                        name, revision=commit, local_dir=folder, allow_patterns=patterns, token=token(), max_workers=4
-                    )
-                except Exception as error:
-                    raise SourceUnavailable(f"the download broke off ({type(error).__name__}: {error})") from error
-
-            entry = store.make("tokenizers", description, build)
-            store.also("tokenizers", {"source": "hub", "id": name}, entry)
+            names = sorted(file.name for file in found.files if file.name.endswith(endings))
+            description = {"source": "hub", "id": name, "commit": found.commit, "tokenizer": names}
+            entry = fetch_into(store, "tokenizers", description, name, found, names)
+            store.also("tokenizers", tokenizer_pin(name), entry, notes(found))
             return entry.path
-    found = store.find("tokenizers", {"source": "hub", "id": name})
-    if found is not None:
-        return found.path
+    staged = store.find("tokenizers", tokenizer_pin(name))
+    if staged is not None:
+        return staged.path
     try:
+        patterns = [f"*{end}" for end in endings]
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError, ValueError):
         raise SourceUnavailable(f"{reason}, and neither the store nor its cache has it") from None
+
+
+def tokenizer_pin(name: str) -> dict[str, str]:
+    """Description by which a tokenizer of the hub is found when the hub is not asked."""
+    return {"source": "hub", "id": name}

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 
+from conf.schema.addresses import is_remote, refusal
 from conf.schema.data import RowsConfig
 from conf.schema.rows import RowsMissing, row_files, source_of
 from conf.schema.rules.reading import is_set, spelled, value_at
@@ -60,6 +61,11 @@ def _dataset(field: str, named: str, value: str) -> Iterator[Finding]:
 
 
 def _files(field: str, rows: RowsConfig, path: str) -> Iterator[Finding]:
+    if is_remote(path):
+        reason = refusal(path)
+        if reason is not None:
+            yield field, f"{path}: {reason}"
+        return
     try:
         row_files(os.path.expanduser(path), rows.files, rows.split)
     except (RowsMissing, OSError, ValueError) as error:
@@ -187,7 +193,7 @@ def packing_order(config: RunConfig) -> Iterator[Finding]:
     "data-offline",
     reads=("offline", "data.source", "data.sets", "data.eval_sets", "data.path"),
     reason="an offline run cannot fetch a dataset",
-    fix="have the dataset in the store or in the hub's cache before, or use data=file",
+    fix="stage the dataset into the store, have it in the hub's cache, or use data=file",
     warning=True,
 )
 def data_offline(config: RunConfig) -> Iterator[Finding]:
@@ -199,6 +205,6 @@ def data_offline(config: RunConfig) -> Iterator[Finding]:
         if not os.path.isdir(os.path.expanduser(name)):
             yield (
                 "data.source",
-                f"offline=true, so the dataset {name} must lie in the store or in the hub's cache already: prepare a "
-                "run with it online once, or use data=file",
+                f"offline=true, so the dataset {name} must lie in the store or in the hub's cache already: stage it "
+                "where the hub is reached (`python -m launcher stage ...`), or use data=file",
             )

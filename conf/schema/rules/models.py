@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+from conf.schema.addresses import is_remote, refusal
 from conf.schema.rules.registry import Finding, rule
 from conf.schema.run import RunConfig
 
@@ -24,6 +25,8 @@ def model_id(config: RunConfig) -> Iterator[Finding]:
         yield "model.id", f"there is no folder {model.id}: give a folder in Transformers layout, or model.source=auto"
     elif model.source == "folder" and not os.path.isfile(os.path.join(model.id, "config.json")):
         yield "model.id", f"the folder {model.id} has no config.json: give a folder in Transformers layout"
+    elif is_remote(model.id) and refusal(model.id) is not None:
+        yield "model.id", f"{model.id}: {refusal(model.id)}"
     elif model.source == "wheel" and model.wheel is None:
         yield "model.source", "model.source=wheel needs model.wheel.requirement and model.wheel.file"
 

@@ -26,6 +26,26 @@ def container_image(config: RunConfig) -> Iterator[Finding]:
 
 
 @rule(
+    "scratch-mounted",
+    reads=("site.container", "site.scratch"),
+    reason="a container sees the node's own disk only where it is mounted",
+    fix="add the folder to site.container.mounts, or leave site.scratch out",
+    fails="weights are copied into the container's own layer, which is small, often in memory, and gone with the job",
+)
+def scratch_mounted(config: RunConfig) -> Iterator[Finding]:
+    site = config.site
+    if site.container.kind == "none" or site.scratch is None:
+        return
+    fixed = site.scratch.partition("{")[0].rstrip("/")
+    targets = [mount.split(":")[1 if ":" in mount else 0].rstrip("/") for mount in site.container.mounts]
+    if not any(fixed == target or fixed.startswith(target + "/") for target in targets):
+        yield (
+            "site.scratch",
+            f"site.scratch={site.scratch} is not in the container: add '{fixed}:{fixed}' to site.container.mounts",
+        )
+
+
+@rule(
     "local-nodes",
     reads=("cluster.kind", "cluster.nodes"),
     reason="this machine is one node",

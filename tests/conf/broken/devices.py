@@ -128,6 +128,14 @@ BROKEN: dict[str, list[Case]] = {
     "loftq-sharding": [Case(f"{NODE} parallel=zero3", {"adapter.init": "loftq"}, "adapter.init", "parallel=fsdp2")],
     "quantised-experts": [Case(_MOE, {"adapter.bits": 4}, "adapter.bits", "45 billion")],
     "container-image": [Case(NODE, {"site.container.kind": "pyxis"}, "site.container.image", "FILE_OR_NAME")],
+    "scratch-mounted": [
+        Case(
+            NODE,
+            {"site.container": {"kind": "pyxis", "image": "i", "mounts": ["/lo:/lo"]}, "site.scratch": "/local/{user}"},
+            "site.scratch",
+            "'/local:/local'",
+        )
+    ],
     "local-nodes": [Case(LOCAL, {"cluster.nodes": 2}, "cluster.nodes", "cluster.nodes=1")],
     "sbatch-flags": [
         Case(NODE, {"site.sbatch": {"nodes": 3}}, "site.sbatch.nodes", "cluster.nodes"),

@@ -15,6 +15,7 @@ PROGRAMS = {
     "srun": "slurm-client",
     "munged": "munge",
     "ip": "iproute2",
+    "nft": "nftables",
     "hostname": "hostname",
     "nsenter": "util-linux",
     "setpriv": "util-linux",
