@@ -172,7 +172,8 @@ class Node:
         alone asks Slurm for the present end of the time limit."""
         if self._job.is_head and left(self._log.parent) is not None:
             return self._all_done()
-        return End(self._job.node, "unknown", "left because the attempt ended on another node")
+        cause = self._heads_word() or "unknown"
+        return End(self._job.node, cause, "left because the attempt ended on another node")
 
     def _first_failure(self, workers: processes.Workers, first: dict[int, int]) -> End:
         # Slurm may signal workers and agent alike, in any order; and a second worker may know better what happened.
@@ -201,7 +202,7 @@ class Node:
         self._heed_signals()
         others = self._peers
         if others is None:
-            if self._ended_already():
+            if self._heads_word() is not None:
                 raise _Followed
             return
         if others.over or _bad(others.ends):
@@ -213,13 +214,17 @@ class Node:
         if others.trouble is not None:
             time.sleep(1.0)
             self._heed_signals()
+            if self._heads_word() is not None:
+                raise _Followed
             raise Ended("network", others.trouble)
 
-    def _ended_already(self) -> bool:
-        """Whether the head has left before this node has met it, as when the preparation fails at once."""
+    def _heads_word(self) -> Cause | None:
+        """Cause of the attempt's end where the head has written it down and left, as it can before this node has met
+        it or heard of it; None on the head itself."""
         if self._job.is_head:
-            return False
-        return read_json(self._log.parent / "attempt.json").get("ended") is not None
+            return None
+        record = read_json(self._log.parent / "attempt.json")
+        return record.get("cause") if record.get("ended") is not None else None
 
     def _heed_signals(self) -> None:
         while self._flags.notices:

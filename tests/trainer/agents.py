@@ -119,6 +119,15 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def up(folder: RunFolder, workers: int) -> list[int]:
+    """Pids of all workers, once they run and the agents of all nodes have met: workers start without waiting for that."""
+    files = [folder.path / f"up-{rank}" for rank in range(workers)]
+    until(lambda: all(file.exists() for file in files), "workers are up")
+    nodes = folder.config().cluster.nodes
+    until(lambda: sum("meets at" in log.read_text() for log in folder.attempts.glob("*/*.log")) >= nodes, "nodes meet")
+    return [int(file.read_text()) for file in files]
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:

@@ -21,6 +21,7 @@ from tests.trainer.agents import (
     slurm,
     start,
     until,
+    up,
 )
 
 pytestmark = pytest.mark.train
@@ -62,13 +63,6 @@ def attempt(folder: RunFolder) -> dict[str, Any]:
 def events(folder: RunFolder) -> list[str]:
     """Names of the run's events."""
     return [event["event"] for event in folder.events()]
-
-
-def up(folder: RunFolder, workers: int) -> list[int]:
-    """Pids of all workers, once they run."""
-    files = [folder.path / f"up-{rank}" for rank in range(workers)]
-    until(lambda: all(file.exists() for file in files), "workers are up")
-    return [int(file.read_text()) for file in files]
 
 
 def test_workers_of_two_nodes_add_up(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from conf.folder import RunFolder, read_json, write_json
-from tests.trainer.agents import PATIENCE, agents, no_slurm, run_folder
-from tests.trainer.test_notice import TRAINS, calls, up
+from tests.trainer.agents import PATIENCE, agents, no_slurm, run_folder, up
+from tests.trainer.test_notice import TRAINS, calls
 
 pytestmark = pytest.mark.train
 

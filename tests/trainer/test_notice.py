@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conf.folder import RunFolder, read_json, write_json
-from tests.trainer.agents import PATIENCE, agents, alive, no_slurm, run_folder, until
+from tests.trainer.agents import PATIENCE, agents, alive, no_slurm, run_folder, up
 
 pytestmark = pytest.mark.train
 
@@ -30,12 +30,6 @@ TRAINS = """
     return 0
 """
 """A worker that trains until it or another one is told to leave, as the real one does by its collective."""
-
-
-def up(folder: RunFolder, workers: int) -> list[int]:
-    files = [folder.path / f"up-{rank}" for rank in range(workers)]
-    until(lambda: all(file.exists() for file in files), "workers are up")
-    return [int(file.read_text()) for file in files]
 
 
 def calls(folder: RunFolder) -> list[str]:
