@@ -172,7 +172,8 @@ class Node:
         alone asks Slurm for the present end of the time limit."""
         if self._job.is_head and left(self._log.parent) is not None:
             return self._all_done()
-        cause = self._heads_word() or "unknown"
+        ends = self._peers.ends if self._peers is not None else ()
+        cause = self._heads_word() or next((end.cause for end in ends if end.cause in INTERRUPTED), "unknown")
         return End(self._job.node, cause, "left because the attempt ended on another node")
 
     def _first_failure(self, workers: processes.Workers, first: dict[int, int]) -> End:

@@ -120,7 +120,7 @@ def until(true: Callable[[], bool], what: str) -> None:
 
 
 def up(folder: RunFolder, workers: int) -> list[int]:
-    """Pids of all workers, once they run and the agents of all nodes have met: workers start without waiting for that."""
+    """Pids of all workers, once they run and the agents have met, for which workers do not wait."""
     files = [folder.path / f"up-{rank}" for rank in range(workers)]
     until(lambda: all(file.exists() for file in files), "workers are up")
     nodes = folder.config().cluster.nodes
