@@ -173,7 +173,8 @@ class Node:
         if self._job.is_head and left(self._log.parent) is not None:
             return self._all_done()
         ends = self._peers.ends if self._peers is not None else ()
-        cause = self._heads_word() or next((end.cause for end in ends if end.cause in INTERRUPTED), "unknown")
+        heard: list[Cause] = [end.cause for end in ends if end.cause in INTERRUPTED]
+        cause = self._heads_word() or (heard[0] if heard else "unknown")
         return End(self._job.node, cause, "left because the attempt ended on another node")
 
     def _first_failure(self, workers: processes.Workers, first: dict[int, int]) -> End:

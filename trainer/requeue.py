@@ -17,6 +17,8 @@ _GONE = ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT", "DEADLINE")
 _WAITS = ("PENDING", "REQUEUED", "SPECIAL_EXIT")
 """States of a job that waits to be started again."""
 FORBIDDEN = "the site forbids requeues"
+_UP = ("idle", "alloc", "mix", "comp", "resv", "plnd")
+"""Compact states of sinfo in which a node takes jobs sooner or later; an asterisk says that it does not answer."""
 
 
 def again(folder: RunFolder, attempt: int, job: Job, cause: str, exclude: Sequence[str]) -> str | None:
@@ -74,14 +76,20 @@ def _facts(job_id: str) -> dict[str, str]:
 
 
 def _bearable(exclude: Sequence[str], facts: Mapping[str, str]) -> list[str]:
-    """As many of the nodes, first ones first, as leave the job enough others in its partition: on a small site every
-    node has failed once in a long run's life, and the job would wait for ever."""
+    """Those of the nodes, first ones first, without which the job still finds enough others in its partition that are
+    up: on a small site every node has failed once in a long run's life, and the job would wait for ever."""
     partition, needed = facts.get("Partition", ""), facts.get("NumNodes", "")
     if not exclude or not partition or not needed.isdigit():
         return list(exclude)
-    nodes = set(output("sinfo", "--noheader", "--Node", "--format=%N", f"--partition={partition}").split())
-    spare = len(nodes) - int(needed)
-    return [node for node in exclude if node in nodes][: max(spare, 0)] if nodes else list(exclude)
+    lines = output("sinfo", "--noheader", "--Node", "--format=%N %t", f"--partition={partition}").splitlines()
+    states = {name: state for name, _, state in (line.strip().partition(" ") for line in lines)}
+    left = {name for name, state in states.items() if state in _UP}
+    chosen = []
+    for node in exclude:
+        if node in states and (node not in left or len(left) > int(needed)):
+            left.discard(node)
+            chosen.append(node)
+    return chosen if states else list(exclude)
 
 
 def _requeue(job: Job, exclude: Sequence[str]) -> str | None:

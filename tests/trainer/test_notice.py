@@ -177,11 +177,14 @@ def test_a_node_that_was_lost_is_left_out_next_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "excluded"), [("127.0.0.1 127.0.0.2", []), ("127.0.0.1 127.0.0.2 n3", ["127.0.0.2"])]
+    ("others", "excluded"),
+    [("", []), ("n3 idle", ["127.0.0.2"]), ("n3 idle*", []), ("n3 down", [])],
+    ids=["none", "one", "one that does not answer", "one that is down"],
 )
-def test_a_small_site_keeps_the_nodes_that_the_job_needs(tmp_path: Path, nodes: str, excluded: list[str]) -> None:
+def test_a_small_site_keeps_the_nodes_that_the_job_needs(tmp_path: Path, others: str, excluded: list[str]) -> None:
     folder = run_folder(tmp_path / "run", TALKS, nodes=2)
-    no_slurm(folder, scontrol="echo JobState=RUNNING Partition=low NumNodes=2", sinfo=f"echo {nodes}")
+    nodes = f"printf '127.0.0.1 alloc\\n127.0.0.2 alloc\\n{others}\\n'"
+    no_slurm(folder, scontrol="echo JobState=RUNNING Partition=low NumNodes=2", sinfo=nodes)
     with agents(folder, 2) as both:
         up(folder, 2)
         both[1].kill()
