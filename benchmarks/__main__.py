@@ -6,11 +6,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import submission, training
+from benchmarks import submission, sweeps, training
 from benchmarks.pairs import HEADER, PAIRS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PARTS = ("submission", "training")
+PARTS = ("submission", "sweeps", "training")
 
 
 def main(argv: list[str]) -> int:
@@ -23,6 +23,8 @@ def main(argv: list[str]) -> int:
     phases: list[list[str]] = []
     if "submission" in parts:
         rows += [row.cells() for row in submission.rows()]
+    if "sweeps" in parts:
+        rows += [row.cells() for row in sweeps.rows()]
     if "training" in parts:
         training_rows, phases = training.rows()
         rows += [row.cells() for row in training_rows]

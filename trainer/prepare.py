@@ -105,12 +105,13 @@ def read_config(folder: RunFolder) -> RunConfig:
 def main(argv: Sequence[str]) -> int:
     """The command. Returns an exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer prepare", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
     parser.add_argument("--json", action="store_true", help="print the assets as JSON on stdout")
     arguments = parser.parse_args(argv)
     talk()
     try:
-        assets = prepare(RunFolder(arguments.run))
+        for run in arguments.runs:
+            assets = prepare(RunFolder(run))
     except (PreparationError, OSError) as error:
         return fail(error)
     if arguments.json:

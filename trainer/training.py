@@ -257,7 +257,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self.trainer.tuned.step_done(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        agreed = self.trainer.boundary.agree(self.trainer.step_tokens)
+        agreed = self.trainer.boundary.agree(self.trainer.step_tokens, state.global_step)
         self.trainer.recorder.step_done(state.global_step, agreed.tokens)
         if agreed.save and args.should_save:
             self.trainer.folder.save_file.unlink(missing_ok=True)
