@@ -15,7 +15,8 @@ CELLS ?= pairs
 FAULTS ?= 50
 SEED ?= 7
 
-.PHONY: help setup demo check test test-train test-slurm catalogue cluster cluster-down bench proof storm airgap
+.PHONY: help setup demo check test test-train test-slurm catalogue cluster cluster-down bench proof storm \
+	sweep-proof asha airgap
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -62,6 +63,12 @@ bench: setup ## measure ratios against named alternatives, write docs/benchmarks
 
 proof: setup ## interrupt runs in every way and compare their weights bit by bit, write docs/proof.md; CELLS=all
 	@$(BIN)/python -m tests.proof --cells $(CELLS)
+
+sweep-proof: setup ## a grid of 12 trials under preemption, each as it is alone, write docs/sweep-proof.md
+	@$(BIN)/python -m tests.sweep_proof
+
+asha: setup ## a grid of 20 trained whole, and searched by successive halving from three seeds, write docs/asha.md
+	@$(BIN)/python -m tests.search_proof
 
 storm: setup ## one run under FAULTS=50 faults of SEED=7 on a real Slurm, write docs/storm.md
 	@$(BIN)/python -m tests.storm --faults $(FAULTS) --seed $(SEED)

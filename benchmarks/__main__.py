@@ -6,11 +6,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import startup, submission, training
+from benchmarks import startup, submission, sweeps, training
 from benchmarks.pairs import HEADER, PAIRS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PARTS = ("submission", "training", "startup")
+PARTS = ("submission", "sweeps", "training", "startup")
 
 
 def main(argv: list[str]) -> int:
@@ -24,6 +24,8 @@ def main(argv: list[str]) -> int:
     starts: list[list[str]] = []
     if "submission" in parts:
         rows += [row.cells() for row in submission.rows()]
+    if "sweeps" in parts:
+        rows += [row.cells() for row in sweeps.rows()]
     if "training" in parts:
         training_rows, phases = training.rows()
         rows += [row.cells() for row in training_rows]

@@ -23,7 +23,7 @@ HYDRA_FLAGS = {
 }
 """Flags that Hydra answers itself, with the number of their values; -1: one of INFO or none."""
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-_OURS = ("--json", "--multirun", "--help", "--config-dir")
+_OURS = ("--json", "--multirun", "--wait", "--hold", "--help", "--config-dir")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ class Line:
     overrides: tuple[str, ...] = ()
     """key=value words, as typed, in order."""
     multirun: bool = False
-    """Whether -m or --multirun stood anywhere."""
+    """Whether a sweep is asked for: -m or --multirun stood anywhere, or an option of the group `sweep` was chosen."""
+    wait: bool = False
+    """Sweeps: whether to return when all trials have ended."""
+    hold: bool = False
+    """Sweeps: whether the jobs are submitted held."""
     json: bool = False
     """Whether one JSON document is wanted on stdout."""
     help: bool = False
@@ -84,14 +88,16 @@ def parse(argv: Sequence[str]) -> Line:
             elif takes == -1 and words and words[0] in INFO:
                 hydra.append(words.pop(0))
             seen.add("-sc" if flag == "--shell-completion" else flag)
-        elif word in ("-m", "--multirun", "--json", "-h", "--help"):
+        elif word in ("-m", "--multirun", "--json", "--wait", "--hold", "-h", "--help"):
             seen.add({"-m": "--multirun", "-h": "--help"}.get(word, word))
         else:
             guess = did_you_mean(flag, [*_OURS, *HYDRA_FLAGS])
             raise InputError(f"unknown flag {word}: {guess or '`python -m launcher --help` lists them'}")
     return Line(
         overrides=tuple(overrides),
-        multirun="--multirun" in seen,
+        multirun="--multirun" in seen or any(word.lstrip("+").startswith("sweep=") for word in overrides),
+        wait="--wait" in seen,
+        hold="--hold" in seen,
         json="--json" in seen,
         help="--help" in seen,
         config_dir=own_folder(folder),
@@ -100,12 +106,12 @@ def parse(argv: Sequence[str]) -> Line:
 
 
 def single(line: Line) -> Line:
-    """The line of one run; InputError where it asks for several."""
+    """The line of one run; InputError where it asks for several, or for what several runs alone can do."""
     if line.multirun:
-        raise InputError(
-            "-m: sweeps over several values are not there yet. Give each run a command of its own: runs with different "
-            "values get different folders"
-        )
+        raise InputError("-m: several runs are submitted or planned; this verb takes one: leave -m and sweep= out")
+    for flag, given in (("--wait", line.wait), ("--hold", line.hold)):
+        if given:
+            raise InputError(f"{flag} is for several runs: add -m, or leave it out")
     return line
 
 

@@ -42,13 +42,19 @@ _GROUP = "slurmwright.verbs"
 """Entry points by which other rooms add verbs."""
 _HELP = {"submit": texts.SUBMIT, "plan": texts.PLAN, "data": texts.DATA}
 _COMPOSING = ("submit", "plan")
+_MULTIRUN = {"submit": "multirun", "plan": "multirun-plan"}
+"""Entry points that take the place of a verb where several runs are asked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Gives its exit code; never raises for what a person did."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    return carry_out(_run, list(sys.argv[1:] if arguments is None else arguments))
+
+
+def carry_out(run: Callable[[list[str]], int], given: list[str]) -> int:
+    """Run a command with the words that it was given; errors become words and an exit code."""
     try:
-        code = _run(given)
+        code = run(given)
         sys.stdout.flush()
         return code
     except (LauncherError, ConfigProblems) as error:
@@ -85,6 +91,8 @@ def _run(given: list[str]) -> int:
             from launcher.hydra_app import hand_over
 
             return hand_over(line)
+        if line.multirun:
+            return _entry(_MULTIRUN[verb])(rest)
     run: Callable[[Sequence[str]], int] = importlib.import_module(VERBS[verb][0]).main
     return run(rest)
 
@@ -105,7 +113,11 @@ def _entries() -> list[EntryPoint]:
 def main_help() -> str:
     """The help of the command as a whole."""
     lines = [f"  {verb:10} {says}" for verb, (_, says) in VERBS.items()]
-    lines += [f"  {entry.name:10} (added by {entry.dist.name if entry.dist else entry.module})" for entry in _entries()]
+    lines += [
+        f"  {entry.name:10} (added by {entry.dist.name if entry.dist else entry.module})"
+        for entry in _entries()
+        if entry.name not in _MULTIRUN.values()
+    ]
     return texts.MAIN.format(verbs="\n".join(lines))
 
 

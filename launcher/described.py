@@ -11,8 +11,8 @@ from pydantic_core import PydanticUndefined
 from conf.schema.fields import alternatives, choices_of, group_of, values_of
 from launcher.validate import show
 
-_SCALARS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-_PLURALS = {int: "whole numbers", float: "numbers", str: "texts", bool: "true or false"}
+_SCALARS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "true or false", Any: "value"}
+_PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts", bool: "true or false", Any: "values"}
 
 
 def type_of(info: FieldInfo) -> str:

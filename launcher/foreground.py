@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from conf.folder import RunFolder
 from launcher import process, report
@@ -38,6 +39,28 @@ def carry_out(
     gets its pid) and waits. Should this process be killed, the kernel asks in its place: nothing goes on behind a
     closed terminal.
     """
+    with _interrupting(), open(log, "ab", opener=partial(os.open, mode=0o600)) as output:
+        child = spawn(command, cwd, env, output)
+        try:
+            folder.append_event("submitted", attempt, job_id=job_id, pid=child.pid, host=socket.gethostname())
+            code = follow(folder, as_json=as_json, running=lambda: child.poll() is None, first_attempt=attempt)
+        except KeyboardInterrupt:
+            report.say(f"\ninterrupted: asks {folder.id} to leave (once more: kills it)")
+            end(child, ask)
+            report.say(f"{folder.id} is ended; to go on from its newest checkpoint type "
+                       f"`python -m launcher resume {folder.id}`")  # fmt: skip
+            code = 130
+        finally:
+            if child.poll() is None:
+                end(child, ask)
+            if log.stat().st_size == 0:
+                log.unlink()
+    return code
+
+
+def spawn(command: Sequence[str], cwd: Path, env: Mapping[str, str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """Start a command in a session of its own, its output appended to a log. Should this process be killed, the kernel
+    asks the command to leave."""
     launcher = os.getpid()
 
     def ask_to_leave_with_launcher() -> None:
@@ -45,36 +68,20 @@ def carry_out(
         if os.getppid() != launcher:
             os._exit(1)
 
-    with _interrupting(), open(log, "ab", opener=partial(os.open, mode=0o600)) as output:
-        child = subprocess.Popen(
-            list(command),
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            preexec_fn=ask_to_leave_with_launcher,
-            umask=0o077,
-        )
-        try:
-            folder.append_event("submitted", attempt, job_id=job_id, pid=child.pid, host=socket.gethostname())
-            code = follow(folder, as_json=as_json, running=lambda: child.poll() is None, first_attempt=attempt)
-        except KeyboardInterrupt:
-            report.say(f"\ninterrupted: asks {folder.id} to leave (once more: kills it)")
-            _end(child, ask)
-            report.say(f"{folder.id} is ended; to go on from its newest checkpoint type "
-                       f"`python -m launcher resume {folder.id}`")  # fmt: skip
-            code = 130
-        finally:
-            if child.poll() is None:
-                _end(child, ask)
-            if log.stat().st_size == 0:
-                log.unlink()
-    return code
+    return subprocess.Popen(
+        list(command),
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        preexec_fn=ask_to_leave_with_launcher,
+        umask=0o077,
+    )
 
 
-def _end(child: "subprocess.Popen[bytes]", ask: Callable[[int], None]) -> None:
+def end(child: "subprocess.Popen[bytes]", ask: Callable[[int], None]) -> None:
     """Ask, wait, then kill the process and everything below it."""
     try:
         ask(child.pid)

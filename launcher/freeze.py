@@ -4,12 +4,15 @@ One launcher at a time works on a run: it holds the lock of the folder from befo
 """
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -30,6 +33,36 @@ _LOCK = ".lock"
 """File in a run folder that the launcher at work on it holds."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What all runs of one command are made from: taken once, since each part costs time."""
+
+    code: str
+    """Digest of the snapshot of the code under the run root."""
+    git: dict[str, str | None]
+    versions: dict[str, str]
+    environment: dict[str, Any]
+    assets: dict[str, Any] = field(default_factory=dict)
+    """Model and data in the store, where they were prepared for another run that has the same."""
+    reproduces: str | None = None
+    """Id of the run that this one makes again."""
+
+    @classmethod
+    def take(cls, root: Path) -> "Origin":
+        """The code as it is now, copied under a run root. Raises SiteError where that cannot be written."""
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return cls(snapshot.take(root), git_state(ROOT), versions(), environment())
+        except OSError as error:
+            raise unwritable(root, error) from error
+
+    @classmethod
+    def of(cls, run: RunFolder) -> "Origin":
+        """What a run was made from, in the environment as it is now. Its code lies under the same run root."""
+        record = run.manifest()
+        return cls(record["code_digest"], record["git"], versions(), environment(), record["assets"], run.id)
+
+
 @dataclass
 class Claim:
     """A run folder, and the right to change it."""
@@ -47,35 +80,39 @@ class Claim:
             self.handle = None
 
 
-def freeze(resolved: Resolved, wait: float = 10.0, of: RunFolder | None = None) -> Claim:
+def freeze(resolved: Resolved, wait: float = 10.0, origin: Origin | None = None) -> Claim:
     """Make the folder of a run, or claim the one that its identity has already; never overwrites.
 
-    Waits so many seconds for another launcher that works on the same run. `of`: the run that this one makes again, with
-    its code and assets. Raises ConfigProblems where the folder
-    belongs to another identity, SiteError where the run root cannot be written."""
+    Waits so many seconds for another launcher that works on the same run. `origin` where it was taken before. Raises
+    ConfigProblems where the folder belongs to another identity, SiteError where the run root cannot be written."""
     folder = folder_of(resolved.config)
     if not os.path.lexists(folder.path):
-        handle = _create(resolved, folder, of)
+        handle = _create(resolved, folder, origin or Origin.take(folder.path.parent))
         if handle is not None:
             return Claim(folder, True, handle)
     require_same_identity(folder, resolved.config)
-    return Claim(folder, False, claim(folder, wait))
+    return Claim(folder, False, claim(folder.path, wait))
 
 
-def refreeze(folder: RunFolder, resolved: Resolved) -> bool:
+def refreeze(folder: RunFolder, resolved: Resolved, origin: Origin | None = None) -> bool:
     """Give an existing run new operational fields, and the code as it is now; its identity stays.
 
     Only for a run that is neither queued nor running, by the launcher that claimed it. Gives whether the code is
     another than before. Raises ConfigProblems where the identity differs."""
     require_same_identity(folder, resolved.config)
     record = folder.manifest()
-    code = snapshot.take(folder.path.parent)
+    code = origin.code if origin else snapshot.take(folder.path.parent)
     changed = bool(code != record["code_digest"])
     if record["assets"] and folder.config().store.root != resolved.config.store.root:
         record["assets"] = {}  # they lie in another store
     record |= {"config_digest": config_digest(resolved.config), "composed": resolved.composed.dump()}
     if changed:
-        record |= {"code_digest": code, "git": git_state(ROOT), "versions": versions(), "environment": environment()}
+        record |= {"code_digest": code}
+        record |= {
+            "git": origin.git if origin else git_state(ROOT),
+            "versions": origin.versions if origin else versions(),
+            "environment": origin.environment if origin else environment(),
+        }
         snapshot.link(folder.code, code)
     record["submissions"] = [*record["submissions"], _submission(resolved, code)]
     _write_config(folder, resolved)
@@ -103,9 +140,9 @@ def require_same_identity(folder: RunFolder, config: RunConfig) -> None:
     )
 
 
-def claim(folder: RunFolder, wait: float) -> int | None:
-    """The lock of a run folder; None where another launcher has held it for so many seconds."""
-    handle = os.open(folder.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+def claim(folder: Path, wait: float) -> int | None:
+    """The lock of a run's or sweep's folder; None where another launcher has held it for so many seconds."""
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + wait
     while not _lock(handle):
         if time.monotonic() > deadline:
@@ -125,20 +162,23 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def _create(resolved: Resolved, folder: RunFolder, of: RunFolder | None) -> int | None:
+def unwritable(root: Path, error: OSError) -> SiteError:
+    """The error of a run root that cannot be written to."""
+    return SiteError(f"run.root={root} cannot be written: {error.strerror or error}")
+
+
+def _create(resolved: Resolved, folder: RunFolder, origin: Origin) -> int | None:
     """Write a run folder beside its place and rename it; gives its lock, None where somebody else was faster."""
     root = folder.path.parent
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        code = snapshot.take(root) if of is None else of.manifest()["code_digest"]
         fresh = RunFolder(root / f".new-{folder.id[:80]}-{secrets.token_hex(4)}")
         fresh.path.mkdir(mode=0o700)
     except OSError as error:
-        raise SiteError(f"run.root={root} cannot be written: {error.strerror or error}") from error
+        raise unwritable(root, error) from error
     handle = None
     try:
-        handle = claim(fresh, 0)
-        _fill(fresh, resolved, folder.id, code, of)
+        handle = claim(fresh.path, 0)
+        _fill(fresh, resolved, folder.id, origin)
         os.rename(fresh.path, folder.path)
         return handle
     except OSError as error:
@@ -146,20 +186,22 @@ def _create(resolved: Resolved, folder: RunFolder, of: RunFolder | None) -> int 
             os.close(handle)
         if os.path.lexists(folder.path):
             return None
-        raise SiteError(f"run.root={root} cannot be written: {error.strerror or error}") from error
+        raise unwritable(root, error) from error
     finally:
         shutil.rmtree(fresh.path, ignore_errors=True)
 
 
-def _fill(fresh: RunFolder, resolved: Resolved, run_id: str, code: str, of: RunFolder | None) -> None:
+def _fill(fresh: RunFolder, resolved: Resolved, run_id: str, origin: Origin) -> None:
     for place in (fresh.attempts, fresh.checkpoints):
         place.mkdir(mode=0o700)
-    snapshot.link(fresh.code, code)
+    snapshot.link(fresh.code, origin.code)
     _write_config(fresh, resolved)
-    record = manifest(resolved.config, run_id, code, resolved.composed)
-    if of is not None:
-        record |= {name: of.manifest()[name] for name in ("git", "assets")} | {"reproduces": of.id}
-    record["submissions"] = [_submission(resolved, code)]
+    record = manifest(resolved.config, run_id, resolved.composed)
+    record |= {"code_digest": origin.code, "git": origin.git, "versions": origin.versions}
+    record |= {"environment": origin.environment, "assets": origin.assets}
+    if origin.reproduces is not None:
+        record["reproduces"] = origin.reproduces
+    record["submissions"] = [_submission(resolved, origin.code)]
     write_json(fresh.manifest_file, record)
 
 
@@ -172,11 +214,21 @@ def _write_config(folder: RunFolder, resolved: Resolved) -> None:
     else:
         folder.script.unlink(missing_ok=True)
     write_whole(folder.overrides_file, dump_yaml(list(resolved.overrides)))
-    write_whole(folder.config_file, dump_yaml(resolved.config.dump()))
+    write_whole(folder.config_file, "".join(_group_yaml(*group) for group in resolved.config.dump().items()))
 
 
 def _submission(resolved: Resolved, code: str) -> dict[str, Any]:
     return {"t": now(), "overrides": list(resolved.overrides), "code_digest": code}
+
+
+def _group_yaml(name: str, value: Any) -> str:
+    """One group of a config as YAML. Runs of a sweep share most of theirs, and writing YAML is slow."""
+    return _known_yaml(name, json.dumps(value))
+
+
+@lru_cache(maxsize=256)
+def _known_yaml(name: str, value: str) -> str:
+    return dump_yaml({name: json.loads(value)})
 
 
 def dump_yaml(value: dict[str, Any] | Iterable[str]) -> str:

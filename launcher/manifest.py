@@ -12,8 +12,6 @@ from typing import Any
 from conf.folder import ROOMS, now
 from conf.schema.identity import identity, identity_digest
 from conf.schema.run import RunConfig
-from launcher import ROOT
-from launcher.provenance import environment
 
 STACK = (
     "slurmwright", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed", "bitsandbytes",
@@ -24,18 +22,15 @@ _GIT_TIMEOUT = 5.0
 """Seconds for one git command: a checkout on a slow file system must not hold up a submission."""
 
 
-def manifest(config: RunConfig, run_id: str, code_digest: str, composed: RunConfig) -> dict[str, Any]:
-    """The manifest of a run about to be frozen. `assets` is filled in by `python -m trainer prepare`."""
+def manifest(config: RunConfig, run_id: str, composed: RunConfig) -> dict[str, Any]:
+    """The manifest of a run about to be frozen, without what it is made from. `assets` is filled in by `python -m
+    trainer prepare`."""
     return {
         "run_id": run_id,
         "identity_digest": identity_digest(config),
         "config_digest": config_digest(config),
         "created": now(),
         "identity": identity(config),
-        "code_digest": code_digest,
-        "git": git_state(ROOT),
-        "versions": versions(),
-        "environment": environment(),
         "seed": config.seed,
         "assets": {},
         "composed": composed.dump(),

@@ -61,15 +61,42 @@ class Checked:
 
 def check(words: Iterable[str], config_dir: Path | None = None) -> Checked:
     """Look at every override by itself. Never raises for what a person typed."""
+    return join(check_word(word, config_dir) for word in words)
+
+
+def check_word(word: str, config_dir: Path | None = None) -> Checked:
+    """Look at one override. Never raises for what a person typed."""
     checked = Checked()
-    for word in words:
-        _Word(word, checked, config_dir).take()
+    _Word(word, checked, config_dir).take()
+    return checked
+
+
+def join(parts: Iterable[Checked]) -> Checked:
+    """Several overrides, each looked at by itself, as one command."""
+    checked = Checked()
+    for part in parts:
+        doubled = _add_choices(checked, part)
+        checked.values += part.values
+        checked.canonical += [word for word in part.canonical if word.partition("=")[0] not in doubled]
+        checked.problems += part.problems
+        checked.invalid |= part.invalid
+        checked.shorthand = checked.shorthand if part.shorthand is None else part.shorthand
     given = [value.value for value in checked.values if value.path == "cluster.nodes"]
     if checked.shorthand is not None and given[-1] != checked.shorthand:
         checked.refuse(
             "cluster.nodes", f"cluster.nodes={given[-1]} contradicts cluster={checked.shorthand}x...: keep one of them"
         )
     return checked
+
+
+def _add_choices(checked: Checked, part: Checked) -> set[str]:
+    """Take over what a part chooses; gives the groups that were chosen before."""
+    doubled = set(checked.choices) & set(part.choices)
+    for group, option in part.choices.items():
+        before = checked.choices.setdefault(group, option)
+        if before != option:
+            checked.refuse(group, f"{group} is chosen twice, {before} and {option}: keep one")
+    return doubled
 
 
 class _Word:
@@ -144,13 +171,8 @@ class _Word:
         if option not in known:
             self.checked.refuse(group, self._no_option(option, known))
             return
-        before = self.checked.choices.get(group)
-        if before not in (None, option):
-            self.checked.refuse(group, f"{group} is chosen twice, {before} and {option}: keep one")
-            return
-        if before is None:
-            self.checked.choices[group] = option
-            self.checked.canonical.append(f"{group}={spell(group, option, option)}")
+        self.checked.choices[group] = option
+        self.checked.canonical.append(f"{group}={spell(group, option, option)}")
         if nodes is not None:
             self.checked.shorthand = nodes
             self.checked.values.append(Value("cluster.nodes", nodes))
@@ -232,7 +254,7 @@ class _Word:
                 self._spread(inner, part)
 
 
-NO_SWEEPS = "sweeps over several values are not there yet, so give one value"
+NO_SWEEPS = "sweeps over several values begin with -m: add it, or give one value"
 
 
 def _is_list(annotation: Any) -> bool:

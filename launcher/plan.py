@@ -40,9 +40,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def make_plan(resolved: Resolved) -> dict[str, Any]:
     """The plan as plan.json has it. Outside `site` it is the same for the same command, wherever that is typed."""
-    config = resolved.config
+    config, folder = resolved.config, folder_of(resolved.config)
     return {
-        "run_id": run_id(config),
+        "run_id": folder.id,
         "identity_digest": identity_digest(config),
         "world_size": config.world_size,
         "batch": config.batch.model_dump(by_alias=True, exclude={"evaluation"}),
@@ -50,9 +50,9 @@ def make_plan(resolved: Resolved) -> dict[str, Any]:
         "sizes": {"parameters": config.model.parameters, "trainable_parameters": trainable_parameters(config)},
         "memory": {"peak_gib": None, "parts": {}},
         "time": {"hours": None, "gpu_hours": None},
-        "script": render(config, folder_of(config)) if config.cluster.kind == "slurm" else None,
+        "script": render(config, folder) if config.cluster.kind == "slurm" else None,
         "warnings": report.records([*resolved.warnings, NOT_ESTIMATED]),
-        "site": site_request(config),
+        "site": site_request(config, folder),
     }
 
 
@@ -61,7 +61,7 @@ def folder_of(config: RunConfig) -> RunFolder:
     return RunFolder(f"{config.run.root}/{run_id(config)}")
 
 
-def site_request(config: RunConfig) -> dict[str, Any]:
+def site_request(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
     """What is asked of the site: the cluster, and for a batch job every flag and the command line of sbatch."""
     cluster = config.cluster
     asked: dict[str, Any] = {"name": config.site.name, "kind": cluster.kind, "nodes": cluster.nodes}
@@ -69,7 +69,7 @@ def site_request(config: RunConfig) -> dict[str, Any]:
     if cluster.kind == "slurm":
         asked["goes_on"] = goes_on(config)
         asked |= {"time": cluster.time, "partition": config.site.partition, "account": config.site.account}
-        asked |= {"flags": flags(config, run_id(config)), "command": command(config, folder_of(config))}
+        asked |= {"flags": flags(config, folder.id), "command": command(config, folder)}
     return asked
 
 

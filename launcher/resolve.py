@@ -45,7 +45,7 @@ def resolve(words: Sequence[str], config_dir: Path | None = None) -> Resolved:
     tree, choices = compose_known(checked, config_dir)
     set_values(tree, checked.values)
     own = config_dir is not None or is_file("recipe", choices.get("recipe", ""))
-    return judge(tree, checked, _places(checked, choices, config_dir), own)
+    return judge(tree, checked, places(checked, lines(choices, config_dir)), own)
 
 
 def compose_known(checked: Checked, config_dir: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -142,18 +142,32 @@ def _leaves(node: Any, path: str) -> Iterable[tuple[str, Any]]:
         yield path, node
 
 
-def _places(checked: Checked, choices: dict[str, str], config_dir: Path | None) -> Places:
-    """A function that names the YAML line of a value, "" for one that was typed on the command line."""
-    typed = {entry.path for entry in checked.values}
+def lines(choices: dict[str, str], config_dir: Path | None) -> Places:
+    """A function that names the YAML line of a value among the chosen options, "" where there is none. It looks once
+    for each."""
     listed = cache(lambda: sources(choices, config_dir))
 
-    def place(path: str, steps: Sequence[str | int] = (), /) -> str:
-        if any(path == name or path.startswith(name + ".") for name in typed):
-            return ""
+    @cache
+    def line(path: str, steps: tuple[str | int, ...]) -> str:
         try:
             return line_of(path, listed(), steps)
         except COMPOSITION_ERRORS:
             return ""
+
+    def place(path: str, steps: Sequence[str | int] = (), /) -> str:
+        return line(path, tuple(steps))
+
+    return place
+
+
+def places(checked: Checked, written: Places) -> Places:
+    """The same, but "" for what was typed on the command line."""
+    typed = {entry.path for entry in checked.values}
+
+    def place(path: str, steps: Sequence[str | int] = (), /) -> str:
+        if any(path == name or path.startswith(name + ".") for name in typed):
+            return ""
+        return written(path, steps)
 
     return place
 

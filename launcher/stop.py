@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from conf.folder import RunFolder, write_json
+from conf.folder import RunFolder, read_json, write_json
 from launcher import asking
 
 
@@ -15,7 +15,15 @@ def main(argv: Sequence[str]) -> int:
 
 def ask(folder: RunFolder) -> bool:
     """Write RUN/stop. False where somebody has asked before: whose reason stands."""
-    if folder.stop_file.exists():
+    if folder.stop_file.exists() and not _is_for_later(folder):
         return False
     write_json(folder.stop_file, {"reason": "stopped"})
     return True
+
+
+def _is_for_later(folder: RunFolder) -> bool:
+    """Whether a search has asked for a stop after some step to come."""
+    try:
+        return "step" in read_json(folder.stop_file)
+    except ValueError:
+        return False

@@ -14,7 +14,7 @@ from launcher import argv, report
 from launcher.again import require_same_layout, resolve_again
 from launcher.child import run_trainer
 from launcher.errors import InputError
-from launcher.freeze import Claim, freeze, refreeze, require_same_identity
+from launcher.freeze import Claim, Origin, freeze, refreeze, require_same_identity
 from launcher.plan import folder_of
 from launcher.resolve import Resolved, resolve
 from launcher.runs import is_run
@@ -54,7 +54,7 @@ def launch(resolved: Resolved, json: bool, of: RunFolder | None = None) -> int:
             return _tell(folder, state, json)
         require_same_layout(folder, resolved.config)
     _preflight(resolved)
-    claim = freeze(resolved, of=of)
+    claim = freeze(resolved, origin=None if of is None else Origin.of(of))
     try:
         return _carry_out(resolved, claim, json)
     finally:

@@ -1,7 +1,7 @@
 """The step boundary: where all workers learn, in one collective, what others ask of the run."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from conf.folder import RunFolder, read_json
 from trainer.signals import NoticeFlag
@@ -36,12 +36,14 @@ class Boundary:
         self.leaving = False
         """Whether all workers have agreed to save and leave."""
 
-    def agree(self, tokens: int, due: bool = False) -> Agreed:
+    def agree(self, tokens: int, due: bool = False, step: int = 0) -> Agreed:
         """Called by every rank after each step with its own number of tokens, and by rank 0 with whether a checkpoint
-        is `due`. A collective on a CPU tensor."""
+        is `due`. A collective on a CPU tensor.
+
+        RUN/stop may say after which step: {"reason":, "step":}. Without, it is after this one."""
         asked = (False, False)
         if self.rank == 0:
-            asked = (self.folder.stop_file.exists(), self.folder.save_file.exists())
+            asked = (self._stops_after(step), self.folder.save_file.exists())
         total, stop, save, now, notice = self._sums(tokens, *asked, due, self.notice.given)
         self.leaving = self.leaving or notice > 0
         return Agreed(total, stop > 0, save > 0, now > 0, notice > 0)
@@ -68,8 +70,17 @@ class Boundary:
 
     def reason(self) -> Reason:
         """Why the run is asked to stop; `stopped` where the file says nothing that we know."""
+        return "pruned" if self._asked().get("reason") == "pruned" else "stopped"
+
+    def _stops_after(self, step: int) -> bool:
+        if not self.folder.stop_file.exists():
+            return False
+        last = self._asked().get("step")
+        return not isinstance(last, int) or step >= last
+
+    def _asked(self) -> dict[str, Any]:
         try:
-            said = read_json(self.folder.stop_file).get("reason")
-        except (ValueError, AttributeError):
-            said = None
-        return "pruned" if said == "pruned" else "stopped"
+            said = read_json(self.folder.stop_file)
+        except ValueError:
+            return {}
+        return said if isinstance(said, dict) else {}

@@ -109,15 +109,15 @@ def read_config(folder: RunFolder) -> RunConfig:
 def main(argv: Sequence[str]) -> int:
     """The command. Returns an exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer prepare", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
     parser.add_argument("--json", action="store_true", help="print the assets as JSON on stdout")
     arguments = parser.parse_args(argv)
     talk()
     try:
-        folder = RunFolder(arguments.run)
         host = socket.gethostname()
-        enter(read_config(folder), folder, [host], host, 0)
-        assets = prepare(folder)
+        for folder in map(RunFolder, arguments.runs):
+            enter(read_config(folder), folder, [host], host, 0)
+            assets = prepare(folder)
     except (PreparationError, OSError) as error:
         return fail(error)
     if arguments.json:

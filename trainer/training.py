@@ -281,7 +281,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self.trainer.saver.check()
         seconds = self.trainer.recorder.since_last_step()
         due = self.trainer.saver.step_done(state.global_step, seconds)
-        agreed = self.trainer.boundary.agree(self.trainer.step_tokens, due)
+        agreed = self.trainer.boundary.agree(self.trainer.step_tokens, due, state.global_step)
         self._discard_copy(args)
         self.trainer.recorder.step_done(state.global_step, agreed.tokens)
         if agreed.save and args.should_save:

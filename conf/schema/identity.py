@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,8 +16,13 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
     Leaving defaults out keeps the digest of old runs when a later version adds a field."""
     found: dict[str, Any] = {}
-    _collect(config, type(config)(), "", found)
+    _collect(config, _defaults(type(config)), "", found)
     return dict(sorted(found.items()))
+
+
+@cache
+def _defaults(group: type[BaseModel]) -> BaseModel:
+    return group()
 
 
 def identity_digest(config: RunConfig) -> str:
@@ -27,8 +33,10 @@ def identity_digest(config: RunConfig) -> str:
 
 def run_id(config: RunConfig) -> str:
     """Name of the run folder: `name`, or `<model>-<adapter>-<data>-<method>-<8 digits of the identity's digest>`."""
+    if config.name:
+        return config.name
     parts = (config.model.name, config.adapter.name, config.data.name, config.method.name)
-    return config.name or "-".join((*parts, identity_digest(config)[:8]))
+    return "-".join((*parts, identity_digest(config)[:8]))
 
 
 def identity_fields(group: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
@@ -42,6 +50,7 @@ def identity_fields(group: type[BaseModel] = RunConfig, prefix: str = "") -> Ite
                 yield path
 
 
+@cache
 def is_identity(model: type[BaseModel], field: str) -> bool:
     """Whether a field of a group decides the result."""
     extra = model.model_fields[field].json_schema_extra

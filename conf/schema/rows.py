@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +138,18 @@ def _add(digest: "hashlib._Hash", rows: RowsConfig, streaming: bool) -> None:
         digest.update(f"{len(found)} files".encode())
     for name in found:
         with open(name, "rb") as file:
+            facts = os.fstat(file.fileno())
             if not streaming:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(_digest(name, facts.st_ino, facts.st_size, facts.st_mtime_ns))
                 continue
-            size = os.fstat(file.fileno()).st_size
+            size = facts.st_size
             digest.update(f"{size} bytes".encode() + hashlib.sha256(file.read(SAMPLE)).digest())
             file.seek(max(0, size - SAMPLE))
             digest.update(hashlib.sha256(file.read(SAMPLE)).digest())
+
+
+@lru_cache(maxsize=1024)
+def _digest(name: str, inode: int, size: int, changed: int) -> bytes:
+    """sha256 of a file; once for all runs of a sweep while the file is the same."""
+    with open(name, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -19,6 +19,7 @@ from conf.schema.operations import (
     TrackingConfig,
 )
 from conf.schema.site import SiteConfig
+from conf.schema.sweep import BudgetConfig, SweepConfig
 
 
 def _operational_group(group: type[Group]) -> Any:
@@ -69,6 +70,10 @@ class RunConfig(Group):
     """Where run folders lie."""
     store: StorePlace = _operational_group(StorePlace)
     """Where prepared weights and data lie."""
+    sweep: SweepConfig = _operational_group(SweepConfig)
+    """Many runs from one command."""
+    budget: BudgetConfig = _operational_group(BudgetConfig)
+    """What a sweep may use."""
 
     @property
     def world_size(self) -> int:

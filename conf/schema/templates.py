@@ -51,11 +51,13 @@ class PromptStyle:
         return dict(self.fields).get(name, ())
 
 
+@cache
 def shipped_templates() -> dict[str, Path]:
     """The chat templates that model.chat_template and data.chat_template take by name."""
     return {path.stem: path for path in sorted(TEMPLATES.glob("*.jinja"))}
 
 
+@cache
 def shipped_prompts() -> dict[str, Path]:
     """The prompt styles that data.prompt takes by name."""
     return {path.stem: path for path in sorted(PROMPTS.glob("*.yaml"))}

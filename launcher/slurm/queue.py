@@ -92,6 +92,21 @@ def find(folder: RunFolder, known: Collection[str | None]) -> str | None:
     return None
 
 
+def find_array(name: str, work_dir: str) -> str | None:
+    """Id of an array of a name that nothing else has, as `123`, also where it has ended a while ago; None where there
+    is none. Raises SiteError where Slurm does not answer."""
+    for job in _squeue("--states=all"):
+        if job.name == name and job.work_dir == work_dir:
+            return job.id.partition("_")[0]
+    return None
+
+
+def active() -> list[str]:
+    """Ids of the jobs that this user has queued and running, each task of an array one. Raises SiteError where Slurm
+    does not answer."""
+    return [job.id for job in _squeue() if not job.ended]
+
+
 def find_steps(job_id: str, name: str) -> list[str]:
     """Ids of the running steps of a name in a job, as `123.4`. Raises SiteError where Slurm does not answer."""
     command = ["squeue", "--steps", f"--job={job_id}", "--noheader", f"--format=%i{_SEPARATOR}%j"]

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from conf.folder import RunFolder
 from launcher.errors import SiteError
@@ -32,21 +32,28 @@ def submit_once(command: Sequence[str], folder: RunFolder, env: Mapping[str, str
     """Output of sbatch, or its like made up from the queue where the answer was lost but the job is there.
 
     Raises SiteError where Slurm refuses, or where it stays unknown whether the job was taken."""
+    known = {event.get("job_id") for event in folder.events()}
+    return submit_named(command, folder.id, lambda: queue.find(folder, known), env)
+
+
+def submit_named(
+    command: Sequence[str], name: str, find: Callable[[], str | None], env: Mapping[str, str] | None = None
+) -> str:
+    """The same for any job; `find` looks for it under its name in the queue."""
     for attempt in range(ATTEMPTS):
-        known = {event.get("job_id") for event in folder.events()}
         try:
             return call(command, TIMEOUT, env)
         except NoAnswer as error:
             time.sleep(PAUSE)
             try:
-                found = queue.find(folder, known)
+                found = find()
             except SiteError as silent:
                 raise SiteError(
                     f"{error.message}. It may have taken the job all the same ({silent.message}). When Slurm answers, "
-                    f"look for {folder.id} with `squeue --me` before you submit again"
+                    f"look for {name} with `squeue --me` before you submit again"
                 ) from None
             if found is not None:
                 return found
             if attempt == ATTEMPTS - 1:
-                raise SiteError(f"{error.message}, {ATTEMPTS} times, and no job {folder.id} is queued") from None
+                raise SiteError(f"{error.message}, {ATTEMPTS} times, and no job {name} is queued") from None
     raise AssertionError("unreachable")

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,20 +44,23 @@ def arguments(config: RunConfig, folder: RunFolder) -> list[str]:
     return [str(folder.path), config.site.python or own, config.store.root or ""]
 
 
-def launch_line(config: RunConfig, verb: str = "agent") -> str:
-    """The command of the script: srun, a container where there is one, the agent or another verb of the trainer."""
-    return _fill("launch.sh.j2", config, verb).rstrip("\n")
+def launch_line(config: RunConfig, verb: str = "agent", *, array: bool = False) -> str:
+    """The command of the script: srun, a container where there is one, the agent or another verb of the trainer.
+
+    In an array each element finds its run in the list of its chunk."""
+    return _fill("launch.sh.j2", config, verb, array).rstrip("\n")
 
 
-def setup_lines(config: RunConfig, verb: str = "agent") -> list[str]:
+def setup_lines(config: RunConfig, verb: str = "agent", *, array: bool = False) -> list[str]:
     """What the script does before that."""
-    return _fill("setup.sh.j2", config, verb).splitlines()
+    return _fill("setup.sh.j2", config, verb, array).splitlines()
 
 
-def _fill(template: str, config: RunConfig, verb: str) -> str:
+def _fill(template: str, config: RunConfig, verb: str, array: bool) -> str:
     site, cluster = config.site, config.cluster
     values: dict[str, Any] = {
         "verb": verb,
+        "array": array,
         "modules": site.modules,
         "environment": site.environment,
         "site_lines": [line for entry in site.setup for line in entry.splitlines()],
@@ -70,8 +74,14 @@ def _fill(template: str, config: RunConfig, verb: str) -> str:
         "mounts": site.container.mounts,
         "nv": config.gpu.device == "cuda",
     }
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> Environment:
+    """The templates, each read and compiled once in a process."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["quote"] = lambda value: shlex.quote(str(value))
-    return environment.get_template(template).render(values)
+    return environment

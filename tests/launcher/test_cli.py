@@ -74,10 +74,11 @@ def test_problems_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("line", [["-m", *GOOD], [*GOOD, "--multirun"], [GOOD[0], "-m", GOOD[1], "adapter.r=4,8"]])
-@pytest.mark.parametrize("verb", [[], ["plan"], ["data"]])
-def test_a_multirun_is_refused(line: list[str], verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*verb, *line]) == 2
-    assert "sweeps" in capsys.readouterr().err
+def test_a_multirun_is_planned_by_another_room(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *line]) == 0
+    assert "-sweep-" in capsys.readouterr().out
+    assert main(["data", *line]) == 2
+    assert "takes one" in capsys.readouterr().err
 
 
 def test_what_was_typed_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,7 +136,7 @@ def test_of_two_launchers_one_makes_the_run_and_holds_it(tmp_path: Path) -> None
     assert {path.name for path in tmp_path.iterdir()} == {".code", made[0].folder.id}
     for one in made:
         one.release()
-    handle = claim(made[0].folder, 0)
+    handle = claim(made[0].folder.path, 0)
     assert handle is not None
     os.close(handle)
 

@@ -188,7 +188,7 @@ def test_a_run_in_the_hands_of_another_launcher_is_left_to_it(
     slurm: FakeSlurm, folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(COMMAND) == 0
-    handle = claim(folder, 0)
+    handle = claim(folder.path, 0)
     assert handle is not None
     capsys.readouterr()
     assert said(capsys, *COMMAND)["status"] == "submitting"

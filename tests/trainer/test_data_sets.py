@@ -38,8 +38,8 @@ def file(tmp_path: Path) -> Path:
 
 def written(folder: Path, kind: str) -> Path:
     """VALUES as a file of a kind."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     path = folder / f"rows.{kind.partition(' ')[0]}"
     table = pa.Table.from_pylist(VALUES)

@@ -42,7 +42,7 @@ def mlflow_points(folder: RunFolder, name: str) -> Points:
 
 
 def tensorboard_points(folder: RunFolder, name: str) -> Points:
-    from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # it has no types
+    from tensorboard.backend.event_processing.event_accumulator import (  # it has no types
         EventAccumulator,
     )
 

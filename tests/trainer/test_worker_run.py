@@ -70,7 +70,7 @@ def test_checkpoints_are_kept_as_asked_and_complete(done: RunFolder) -> None:
 
 
 def test_tensorboard_has_one_file_with_the_curves(done: RunFolder) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     [file] = list(done.tensorboard.iterdir())
     board = EventAccumulator(str(file))

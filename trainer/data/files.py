@@ -89,8 +89,8 @@ def _csv(path: Path) -> Iterator[Value]:
 
 
 def _parquet(path: Path) -> Iterator[Value]:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:

@@ -155,7 +155,7 @@ def _as_text(rows: Iterable[Row]) -> list[Row]:
 def _write(folder: Path, samples: Sequence[Sample], packs: Sequence[Sequence[int]], packed: bool) -> None:
     """One split as an Arrow file. The bytes depend on the contents alone."""
     import datasets
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     datasets.disable_progress_bars()
     batches = []

@@ -28,6 +28,7 @@ from conf.schema.rules import (  # noqa: F401  (importing registers the rules)
     schedule,
     secrets,
     site,
+    sweep,
     targets,
     tracking,
 )

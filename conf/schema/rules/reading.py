@@ -1,5 +1,6 @@
 """How rules look at a config: a field by its path, whether it was set, and what follows for rows and steps."""
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -24,7 +25,12 @@ def value_at(config: RunConfig, path: str) -> Any:
 
 def is_set(config: RunConfig, path: str) -> bool:
     """Whether a field holds something else than its default."""
-    return bool(value_at(config, path) != fields()[path].get_default(call_default_factory=True))
+    return bool(value_at(config, path) != _default(path))
+
+
+@cache
+def _default(path: str) -> Any:
+    return fields()[path].get_default(call_default_factory=True)
 
 
 def spelled(path: str, value: Any) -> str:

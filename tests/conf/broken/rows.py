@@ -159,6 +159,10 @@ BROKEN: dict[str, list[Case]] = {
             {"checkpoint.per_epoch": 2.0}, "checkpoint.per_epoch", "checkpoint.interval",
         ),
     ],
+    "sweep-alone": [
+        Case(LOCAL, {"sweep.parallel": 4}, "sweep.parallel", "add -m"),
+        Case(LOCAL, {"budget.gpu_hours": 4.0}, "budget.gpu_hours", "add -m"),
+    ],
     "tracking-unused": [
         Case(LOCAL, {"tracking.entity": "team"}, "tracking.entity", "tracking=wandb"),
         Case(LOCAL, {"tracking.url": "http://x"}, "tracking.url", "tracking=mlflow"),
