@@ -142,7 +142,11 @@ def _distinct(trials: list[Trial]) -> tuple[list[Trial], list[Problem]]:
 def main(arguments: Sequence[str]) -> int:
     """`python -m launcher plan -m OVERRIDES [--json]`. Gives the exit code."""
     line = argv.parse(arguments)
-    grid = make_grid(line)
+    read = read_line(line.overrides)
+    settings = read_settings(read, line.config_dir)
+    if settings.sweep.search != "grid":
+        return _show_search(line, read, settings)
+    grid = grid_of(line, read, settings)
     record = {
         "sweep_id": grid.folder.id,
         "folder": str(grid.folder.path),
@@ -154,10 +158,28 @@ def main(arguments: Sequence[str]) -> int:
     if line.json:
         report.document(record)
         return 0
-    print(f"{grid.folder.id}: {len(grid.trials)} trials, {max(1, len(grid.shapes.found))} shapes of job")
+    shapes = max(1, len(grid.shapes.found))
+    print(f"{grid.folder.id}: {len(grid.trials)} trials, {shapes} shape{'s' * (shapes > 1)} of job")
     for trial in grid.trials[:MOST_SHOWN]:
         print(report.one_line("  " + " ".join(f"{key}={spelled(value)}" for key, value in trial.values.items())))
     if len(grid.trials) > MOST_SHOWN:
         print(f"  and {len(grid.trials) - MOST_SHOWN} more; --json lists all")
     report.print_warnings(grid.warnings)
+    return 0
+
+
+def _show_search(line: argv.Line, read: Line, settings: Settings) -> int:
+    """A search has no trials before it runs: its space is shown."""
+    from sweeps.workers import make_search
+
+    folder, _, _ = make_search(line, read, settings)
+    sweep = settings.sweep
+    space = dict(read.swept) | {key: str(values) for key, values in sweep.axes.items() if key not in read.swept}
+    record = {"sweep_id": folder.id, "folder": str(folder.path), "search": sweep.search, "space": space}
+    if line.json:
+        report.document(record | {"workers": sweep.parallel or 1, "trials": sweep.trials})
+        return 0
+    print(f"{folder.id}: sweep={sweep.search}, {sweep.parallel or 1} at once")
+    for key, values in space.items():
+        print(report.one_line(f"  {key}={values}"))
     return 0

@@ -23,17 +23,24 @@ from sweeps.shapes import Shape, Shapes
 from sweeps.submit import locked
 
 
-def launch_search(line: argv.Line, read: Line, settings: Settings) -> int:
-    """Check a search, write it down and start its workers. Gives the exit code.
+def make_search(line: argv.Line, read: Line, settings: Settings) -> tuple[SweepFolder, tuple[str, ...], list[Resolved]]:
+    """Check a search and write nothing: its folder, its canonical words, and the runs of a few of its points.
 
-    Raises ConfigProblems with everything that is wrong, SiteError where Slurm refuses or does not answer."""
+    Raises ConfigProblems with everything that is wrong."""
     from sweeps.search import check_search
 
     typed = canonical(read, settings, line.config_dir)
     probe = SweepFolder("search")
     samples: list[Resolved] = check_search(record_of(probe, "search", settings, typed, line.config_dir))
+    return SweepFolder(Path(samples[0].config.run.root) / sweep_id(samples, settings, typed)), typed, samples
+
+
+def launch_search(line: argv.Line, read: Line, settings: Settings) -> int:
+    """Check a search, write it down and start its workers. Gives the exit code.
+
+    Raises ConfigProblems with everything that is wrong, SiteError where Slurm refuses or does not answer."""
+    sweep, typed, samples = make_search(line, read, settings)
     config = samples[0].config
-    sweep = SweepFolder(Path(config.run.root) / sweep_id(samples, settings, typed))
     found = [problem for problem in preflight.check(config) if not problem.warning]
     if found:
         raise ConfigProblems(found)

@@ -29,6 +29,16 @@ def problems(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, str]:
     return {each["field"]: each["message"] for each in json.loads(capsys.readouterr().out)["problems"]}
 
 
+def test_a_search_shows_its_space(capsys: pytest.CaptureFixture[str]) -> None:
+    rate = "tag(log,interval(1e-5,1e-3))"
+    assert main(["plan", *LINE, "-m", "sweep=tpe", f"method.learning_rate={rate}", "adapter.r=8,16", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["search"] == "tpe"
+    assert document["space"] == {"method.learning_rate": rate, "adapter.r": "8,16"}
+    assert main(["plan", *LINE, "-m", "sweep=tpe", "sweep.seeds=[1,2]", f"method.learning_rate={rate}"]) == 2
+    assert "sweep.seeds is of a grid" in capsys.readouterr().err
+
+
 def test_lists_ranges_globs_and_groups_are_multiplied(capsys: pytest.CaptureFixture[str]) -> None:
     found = planned(capsys, "adapter=glob(*ora,exclude=q*)", "adapter.r=range(4,10,2)", "seed=1,2")
     adapters = {trial["values"]["adapter"] for trial in found["trials"]}
