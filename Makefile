@@ -41,7 +41,7 @@ test-train: setup ## tests that train real models
 	@$(BIN)/python -m pytest -q -n 2 -m "train and not slurm" tests
 
 test-slurm: setup ## tests on a real private Slurm cluster; SLURM=0 leaves them out
-	@$(BIN)/python -m pytest -q -m slurm tests/slurm
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slurm tests/slurm
 
 test: ## everything: check, training tests, Slurm tests
 	@$(MAKE) --no-print-directory check

@@ -226,7 +226,7 @@ class Node:
         if self._job.is_head:
             return None
         record = read_json(self._log.parent / "attempt.json")
-        return record.get("cause") if record.get("ended") is not None else None
+        return (record.get("cause") or "unknown") if record.get("ended") is not None else None
 
     def _heed_signals(self) -> None:
         while self._flags.notices:

@@ -51,16 +51,19 @@ class PromptStyle:
         return dict(self.fields).get(name, ())
 
 
-@cache
 def shipped_templates() -> dict[str, Path]:
     """The chat templates that model.chat_template and data.chat_template take by name."""
-    return {path.stem: path for path in sorted(TEMPLATES.glob("*.jinja"))}
+    return _listed(TEMPLATES, "*.jinja")
+
+
+def shipped_prompts() -> dict[str, Path]:
+    """The prompt styles that data.prompt takes by name."""
+    return _listed(PROMPTS, "*.yaml")
 
 
 @cache
-def shipped_prompts() -> dict[str, Path]:
-    """The prompt styles that data.prompt takes by name."""
-    return {path.stem: path for path in sorted(PROMPTS.glob("*.yaml"))}
+def _listed(folder: Path, pattern: str) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob(pattern))}
 
 
 def is_name(value: str) -> bool:

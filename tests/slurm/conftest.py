@@ -1,6 +1,6 @@
 """Tests on a real Slurm: one private cluster a session, booted when the first test asks for it.
 
-Under pytest-xdist each worker that runs such tests boots a cluster of its own; one process for all of them is quicker.
+Under pytest-xdist each worker boots a cluster of its own: what one waits for, as the delay of a requeue, the other uses.
 """
 
 import os

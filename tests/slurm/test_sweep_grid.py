@@ -117,14 +117,14 @@ def test_preempted_trials_end_as_they_would_alone(login: Login, cluster: Cluster
 def test_jobs_submit_what_the_sites_limit_held_back(
     login: Login, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under a limit of two jobs three trials (that fail at once: no weights, no network) come one after another."""
+    """Under a limit of two jobs three trials (that fail at once: the hub cannot be reached) come one after another."""
     cluster.settle()
     login.environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     for name, value in login.environment.items():
         monkeypatch.setenv(name, value)
     site.remember(replace(site.site_facts(), max_job_count=2))
     document = login.launcher(
-        "+cluster=sandbox", "-m", "+model=smollm2_135m", "offline=true", "site.prepare=run", "limits.crashes=0",
+        "+cluster=sandbox", "-m", "+model=smollm2_135m", "model.source=hub", "site.prepare=run", "limits.crashes=0",
         "cluster.devices_per_node=1", "seed=range(0,3)", "sweep.name=narrow", timeout=240,
     )  # fmt: skip
     assert (document["submitted"], document["waiting"]) == (2, 1)
