@@ -1,6 +1,6 @@
 """Tests on a real Slurm: one private cluster a session, booted when the first test asks for it.
 
-Under pytest-xdist each worker boots a cluster of its own: what one waits for, as the delay of a requeue, the other uses.
+Under pytest-xdist each worker boots a cluster of its own: while one waits for Slurm, the other computes.
 """
 
 import os

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from conf.folder import RunFolder
+from conf.folder import RunFolder, write_json
 from launcher import site
 from sweeps.arrays import WAITING
 from sweeps.folder import SweepFolder, run_of
@@ -114,17 +114,27 @@ def test_preempted_trials_end_as_they_would_alone(login: Login, cluster: Cluster
     assert {each.job_id.partition("_")[2] for each in found} == {"1", "2", "3", "4"}
 
 
+SHAPE = {
+    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 16, "intermediate_size": 32,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 64,
+}  # fmt: skip
+"""config.json of a model that has no weights."""
+
+
 def test_jobs_submit_what_the_sites_limit_held_back(
     login: Login, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under a limit of two jobs three trials (that fail at once: the hub cannot be reached) come one after another."""
+    """Under a limit of two jobs three trials (that fail at once: their model has no weights) come one after another."""
     cluster.settle()
     login.environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     for name, value in login.environment.items():
         monkeypatch.setenv(name, value)
     site.remember(replace(site.site_facts(), max_job_count=2))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    write_json(empty / "config.json", SHAPE)
     document = login.launcher(
-        "+cluster=sandbox", "-m", "+model=smollm2_135m", "model.source=hub", "site.prepare=run", "limits.crashes=0",
+        "+cluster=sandbox", "-m", "+model=hf", f"model.id={empty}", "site.prepare=run", "limits.crashes=0",
         "cluster.devices_per_node=1", "seed=range(0,3)", "sweep.name=narrow", timeout=240,
     )  # fmt: skip
     assert (document["submitted"], document["waiting"]) == (2, 1)
