@@ -49,7 +49,8 @@ def states(sweep: SweepFolder) -> Counter[str]:
 
 
 def wait_for_search(sweep: SweepFolder, json: bool) -> int:
-    """Wait until no worker of a search is queued or running. Gives the exit code: 0, or 4 where no trial completed."""
+    """Wait until no worker of a search is queued or running. Gives the exit code: 0, or 4 where a trial failed or
+    none completed."""
     mine = {str(chunk.job_id) for chunk in ledger.chunks(sweep) if chunk.job_id}
     pause = LOOK[0]
     while any(job.partition("_")[0] in mine for job in queue.active()):
@@ -58,4 +59,5 @@ def wait_for_search(sweep: SweepFolder, json: bool) -> int:
     counts = states(sweep)
     if json:
         report.document({"sweep_id": sweep.id, "folder": str(sweep.path), "states": dict(counts)})
-    return 0 if counts["completed"] or counts["pruned"] else RunFailed.exit_code
+    failed = counts["failed"] or counts["lost"] or not (counts["completed"] or counts["pruned"])
+    return RunFailed.exit_code if failed else 0
