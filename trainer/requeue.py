@@ -97,8 +97,6 @@ def _requeue(job: Job, exclude: Sequence[str]) -> str | None:
     if not shutil.which("scontrol"):
         return "scontrol is not on the PATH of this node"
     job_id = str(job.job_id)
-    if exclude:
-        ask("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(exclude)}")
 
     def restarts_already() -> str:
         facts = _facts(job_id)
@@ -106,6 +104,10 @@ def _requeue(job: Job, exclude: Sequence[str]) -> str | None:
         more = count.isdigit() and int(count) > job.restart_count
         return "requeued" if more or facts.get("JobState") in _WAITS else ""
 
+    if restarts_already():
+        return None  # to ask once more would kill the new start
+    if exclude:
+        ask("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={','.join(exclude)}")
     answer = insist(("scontrol", "requeue", job_id), restarts_already)
     # Slurm may have been quicker, where the grace was over before all had left.
     return None if answer.done or "pending" in answer.said.lower() or restarts_already() else answer.said

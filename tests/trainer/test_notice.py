@@ -194,6 +194,17 @@ def test_a_small_site_keeps_the_nodes_that_the_job_needs(tmp_path: Path, others:
     assert "scontrol requeue 77" in calls(folder)
 
 
+def test_a_job_that_slurm_has_started_again_by_itself_is_left_alone(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", TRAINS)
+    no_slurm(folder, scontrol="echo JobState=RUNNING Restarts=1")
+    with agents(folder) as (agent,):
+        up(folder, 1)
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(PATIENCE) == 143
+    assert not [call for call in calls(folder) if "requeue" in call or call.startswith("sbatch")]
+    assert not folder.result()
+
+
 def test_a_hang_is_found_and_shows_its_stacks(tmp_path: Path) -> None:
     body = """
     from trainer.beat import Beat
