@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.folder import RunFolder, append_line, now, read_json, read_lines, write_json
-from conf.schema.problems import did_you_mean
-from launcher.errors import InputError
+from launcher.runs import find_folder, list_folders
 
 
 class SweepFolder:
@@ -85,26 +84,12 @@ def is_sweep(path: Path) -> bool:
 
 def list_sweeps(root: str | Path) -> list[SweepFolder]:
     """All sweeps under a run root, oldest first."""
-    place = Path(os.path.abspath(os.path.expanduser(root)))
-    try:
-        found = [entry for entry in place.iterdir() if not entry.name.startswith(".") and is_sweep(entry)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(map(SweepFolder, found), key=lambda sweep: str(sweep.sweep().get("created", "")))
+    found = map(SweepFolder, list_folders(root, is_sweep))
+    return sorted(found, key=lambda sweep: str(sweep.sweep().get("created", "")))
 
 
 def find_sweep(name_or_path: str | Path, root: str | Path) -> SweepFolder:
     """The folder of a sweep: a plain name is looked up under the root, anything else is a path.
 
     Raises InputError, with the nearest ids, where there is no such sweep."""
-    text = str(name_or_path)
-    place = Path(os.path.abspath(os.path.expanduser(root)))
-    candidates = [Path(os.path.abspath(os.path.expanduser(text)))] if text else []
-    if text and os.sep not in text and not text.startswith("."):
-        candidates.insert(0, place / text)
-    for path in candidates:
-        if is_sweep(path):
-            return SweepFolder(path)
-    ids = [sweep.id for sweep in list_sweeps(place)]
-    guess = did_you_mean(text, ids) if ids else "there are no sweeps"
-    raise InputError(f"no sweep {text!r} in {place}: {guess or f'{len(ids)} sweeps lie there'}. A path is good too")
+    return SweepFolder(find_folder(name_or_path, root, is_sweep, "sweep"))
