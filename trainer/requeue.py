@@ -115,6 +115,9 @@ def _requeue(job: Job, exclude: Sequence[str]) -> str | None:
 
 def _chain(folder: RunFolder, job_id: str, exclude: Sequence[str], why: str) -> str | None:
     """A new job of the same script and name, which waits until this one is gone."""
+    if folder.script.is_symlink():
+        # The script of a whole array, which no single job can be submitted with.
+        return f"{why}; a trial of an array goes on by `python -m sweeps retry SWEEP`"
     python, store = os.environ.get("SLURMWRIGHT_PYTHON"), os.environ.get("SLURMWRIGHT_STORE")
     if not shutil.which("sbatch") or python is None or store is None:
         return f"{why}; sbatch cannot be called here either"

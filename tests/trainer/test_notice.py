@@ -205,6 +205,20 @@ def test_a_job_that_slurm_has_started_again_by_itself_is_left_alone(tmp_path: Pa
     assert not folder.result()
 
 
+def test_a_trial_of_an_array_is_not_chained(tmp_path: Path) -> None:
+    """Its script is that of the whole array."""
+    folder = run_folder(tmp_path / "run", TRAINS)
+    folder.script.symlink_to("../sweep/chunks/0001.sbatch")
+    no_slurm(folder, scontrol='[ "$1" = show ] && echo JobState=RUNNING', sbatch="echo 99")
+    with agents(folder, SLURMWRIGHT_PYTHON="python", SLURMWRIGHT_STORE="/store") as (agent,):
+        up(folder, 1)
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(PATIENCE) == 143
+    record = read_json(folder.attempt_folder(1) / "attempt.json")
+    assert "python -m sweeps retry" in record["message"]
+    assert not [call for call in calls(folder) if call.startswith("sbatch")]
+
+
 def test_a_hang_is_found_and_shows_its_stacks(tmp_path: Path) -> None:
     body = """
     from trainer.beat import Beat
