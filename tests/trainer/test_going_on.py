@@ -71,9 +71,12 @@ def test_a_requeue_that_was_heard_without_an_answer_is_not_asked_twice(tmp_path:
     [("JobState=COMPLETING Restarts=0", "Job is pending execution"), ("JobState=RUNNING Restarts=1", "Invalid job id")],
 )
 def test_a_job_that_slurm_has_requeued_already_is_not_chained_too(tmp_path: Path, shown: str, said: str) -> None:
-    """The grace was over before all had left."""
+    """The grace was over before all had left: Slurm does it between the look at the job and the question."""
     folder = run_folder(tmp_path / "run", TRAINS)
-    no_slurm(folder, scontrol=f"[ $1 = show ] && echo {shown} || {{ echo {said} >&2; exit 1; }}", sbatch="echo 78")
+    asks = folder.path / "asks"
+    show = f"[ -e {asks} ] && echo {shown} || echo JobState=RUNNING Restarts=0"
+    lines = f'case "$*" in requeue*) touch {asks}; echo {said} >&2; exit 1 ;; *) {show} ;; esac'
+    no_slurm(folder, scontrol=lines, sbatch="echo 78")
     preempted(folder, **CHAIN)
     assert asked(folder) == ["scontrol requeue 77"]
     assert not folder.result()
