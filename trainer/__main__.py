@@ -1,5 +1,6 @@
 """`python -m trainer VERB ...`: what runs on compute nodes, and what on a login node needs the training stack."""
 
+import atexit
 import os
 import sys
 from importlib import import_module
@@ -44,15 +45,25 @@ def main(argv: list[str]) -> int:
     return code
 
 
-def leave(code: int) -> None:
-    """End this process. A worker that is done has closed and synced all that it wrote; taking the interpreter apart
-    costs seconds of a grace that others wait for."""
+def worker(argv: list[str]) -> None:
+    """Be a worker to the end of the process, without taking the interpreter apart.
+
+    One that is done has closed and synced all that it wrote, and others wait for it in a grace. In one that has failed
+    threads of the process group may still run, and an interpreter that ends under them aborts: the cause that the agent
+    would tell were SIGABRT, not what went wrong."""
+    try:
+        code = main(argv)
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # torch has set one that marks the lines with the rank
+        code = 1
+    if code:
+        atexit._run_exitfuncs()  # what others have registered: an online tracker says there that the run has failed
     sys.stdout.flush()
     sys.stderr.flush()
-    if code == 0 and sys.argv[1:2] == ["worker"]:
-        os._exit(code)
-    sys.exit(code)
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    if sys.argv[1:2] == ["worker"]:
+        worker(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
