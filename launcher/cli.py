@@ -5,13 +5,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from conf.schema.problems import ConfigProblems, did_you_mean
 from launcher import argv as words
 from launcher import help as texts
-from launcher import report
+from launcher import report, rooms
 from launcher.errors import InputError, LauncherError
 
 VERBS = {
@@ -38,12 +37,9 @@ VERBS = {
     "doctor": ("launcher.doctor", "what this site is, and what that means for runs"),
 }
 """Verbs of this room: module with `main(arguments) -> exit code`, and what it does."""
-_GROUP = "slurmwright.verbs"
-"""Entry points by which other rooms add verbs."""
 _HELP = {"submit": texts.SUBMIT, "plan": texts.PLAN, "data": texts.DATA}
 _COMPOSING = ("submit", "plan")
-_MULTIRUN = {"submit": "multirun", "plan": "multirun-plan"}
-"""Entry points that take the place of a verb where several runs are asked for."""
+"""Verbs that Hydra's own flags go with, and of which other modules do the same for several runs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +77,7 @@ def _run(given: list[str]) -> int:
         return 0
     verb = verb or "submit"
     if verb not in VERBS:
-        return _entry(verb)(rest)
+        return _added(verb)(rest)
     if verb in _HELP and ("--help" in rest or "-h" in rest):
         print(_HELP[verb] + layers())
         return 0
@@ -92,13 +88,14 @@ def _run(given: list[str]) -> int:
 
             return hand_over(line)
         if line.multirun:
-            return _entry(_MULTIRUN[verb])(rest)
+            several: int = rooms.of_several(verb)(rest)
+            return several
     run: Callable[[Sequence[str]], int] = importlib.import_module(VERBS[verb][0]).main
     return run(rest)
 
 
-def _entry(verb: str) -> Callable[[Sequence[str]], int]:
-    found = {entry.name: entry for entry in _entries()}
+def _added(verb: str) -> Callable[[Sequence[str]], int]:
+    found = rooms.added()
     if verb not in found:
         guess = did_you_mean(verb, [*VERBS, *found])
         raise InputError(f"unknown verb {verb!r}: {guess or 'type `python -m launcher --help`'}")
@@ -106,17 +103,12 @@ def _entry(verb: str) -> Callable[[Sequence[str]], int]:
     return loaded
 
 
-def _entries() -> list[EntryPoint]:
-    return list(entry_points(group=_GROUP))
-
-
 def main_help() -> str:
     """The help of the command as a whole."""
     lines = [f"  {verb:10} {says}" for verb, (_, says) in VERBS.items()]
     lines += [
         f"  {entry.name:10} (added by {entry.dist.name if entry.dist else entry.module})"
-        for entry in _entries()
-        if entry.name not in _MULTIRUN.values()
+        for entry in rooms.added().values()
     ]
     return texts.MAIN.format(verbs="\n".join(lines))
 

@@ -7,13 +7,14 @@ from launcher import argv
 from launcher.arguments import Parser
 from launcher.child import run_trainer
 from launcher.private import private_run, with_cluster
+from launcher.resolve import resolve
 
 
 def main(arguments: Sequence[str]) -> int:
     """`python -m launcher data OVERRIDES [--row N] [--rows K] [--split train|eval] [--json]`. Gives the exit code."""
     flags, rest = _parser().parse_known_args(list(arguments))
     line = argv.single(argv.parse(rest))
-    with private_run(with_cluster(line.overrides), line.config_dir) as folder:
+    with private_run(resolve(with_cluster(line.overrides), line.config_dir)) as folder:
         run_trainer(folder, ["show-data", str(folder.path), *_passed_on(flags)])
     return 0
 

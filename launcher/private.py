@@ -3,11 +3,11 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 
 from conf.folder import RunFolder
 from launcher.freeze import freeze
-from launcher.resolve import resolve
+from launcher.resolve import Resolved
 
 
 def with_cluster(words: Sequence[str]) -> list[str]:
@@ -20,10 +20,11 @@ def with_cluster(words: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def private_run(words: Sequence[str], config_dir: Path | None) -> Iterator[RunFolder]:
-    """The folder of a run of these words, for as long as the block lasts. Raises ConfigProblems."""
+def private_run(resolved: Resolved) -> Iterator[RunFolder]:
+    """A folder of its own for a checked run, for as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="slurmwright-") as private:
-        claim = freeze(resolve([*words, f"run.root={private}"], config_dir))
+        place = resolved.config.run.model_copy(update={"root": private})
+        claim = freeze(replace(resolved, config=resolved.config.model_copy(update={"run": place})))
         try:
             yield claim.folder
         finally:

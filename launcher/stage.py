@@ -8,12 +8,12 @@ from conf.folder import read_json
 from conf.schema.operations import StorePlace
 from conf.schema.run import RunConfig
 from conf.staged import record_file, staged_key
-from launcher import argv, report
+from launcher import report, touched
 from launcher.arguments import Parser
 from launcher.child import run_trainer
 from launcher.errors import InputError
-from launcher.private import private_run, with_cluster
-from launcher.verify import store_word
+from launcher.private import private_run
+from launcher.resolve import Resolved
 
 PART_SIZE = "4G"
 """Longest file of a bundle unless --part-size says."""
@@ -21,10 +21,10 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m launcher stage OVERRIDES [--store DIR] [--bundle FILE [--part-size 4G] [--wheelhouse]] [--json]`, or
-    `stage --from-bundle FILE [--store DIR]`. Gives the exit code."""
+    """`python -m launcher stage [-m] OVERRIDES [--store DIR] [--bundle FILE [--part-size 4G] [--wheelhouse]] [--json]`,
+    or `stage --from-bundle FILE [--store DIR]`. Gives the exit code."""
     flags, rest = _parser().parse_known_args(list(arguments))
-    line = argv.single(argv.parse(rest))
+    line = touched.read(rest, flags.config_dir)
     if flags.from_bundle is not None:
         if line.overrides or flags.bundle or flags.wheelhouse:
             raise InputError("--from-bundle takes no words of a run, no --bundle and no --wheelhouse: the bundle says")
@@ -32,10 +32,9 @@ def main(arguments: Sequence[str]) -> int:
     if flags.bundle is None and flags.wheelhouse:
         raise InputError("--wheelhouse goes with a bundle: add --bundle FILE")
     part = part_size(flags.part_size)
-    words = [*with_cluster(line.overrides), *store_word(flags.store)]
-    records = [_stage(words, argv.own_folder(flags.config_dir))]  # of a sweep there will be one for each of its trials
-    store = Path(records[0][0])
-    answer: dict[str, Any] = {"store": str(store), "staged": [record for _, record in records]}
+    runs = touched.runs(line, flags.store)
+    store = Path(str(runs[0].config.store.root))
+    answer: dict[str, Any] = {"store": str(store), "staged": [_stage(run) for run in runs]}
     if flags.bundle is not None:
         from launcher.bundle import write_bundle
 
@@ -56,13 +55,11 @@ def part_size(text: str) -> int:
     return int(number) * _UNITS.get(unit, 1)
 
 
-def _stage(words: Sequence[str], config_dir: Path | None) -> tuple[str, dict[str, Any]]:
-    """Stage one run; gives its store and the record."""
-    with private_run(words, config_dir) as folder:
+def _stage(run: Resolved) -> dict[str, Any]:
+    """Stage what one run touches; gives the record."""
+    with private_run(run) as folder:
         run_trainer(folder, ["stage", str(folder.path)], quiet=True)
-        config: RunConfig = folder.config()
-    store = str(config.store.root)
-    return store, read_json(record_file(Path(store), staged_key(config)))
+    return read_json(record_file(Path(str(run.config.store.root)), staged_key(run.config)))
 
 
 def _unpack(file: Path, store: str | None, allow_code: bool, as_json: bool) -> int:
@@ -100,8 +97,8 @@ def _answer(answer: dict[str, Any], as_json: bool) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser("stage", "Bring all that a run touches into a store, and pack it for a machine without a network.",
-                    runs=False)  # fmt: skip
+    says = "Bring all that a run (with -m: a sweep) touches into a store; pack it for a machine without a network."
+    parser = Parser("stage", says, runs=False)
     parser.add_argument("--store", metavar="DIR", help="the store (default: store.root)")
     parser.add_argument("--bundle", metavar="FILE", help="pack what was staged: an index FILE and FILE.0001, ...")
     parser.add_argument("--part-size", default=PART_SIZE, metavar="N", help="longest part (default: %(default)s)")

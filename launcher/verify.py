@@ -3,46 +3,48 @@
 import argparse
 from collections.abc import Sequence
 
-from launcher import argv, report
+from launcher import report, touched
 from launcher.arguments import Parser
 from launcher.complete import Completeness, fix, look, told
 from launcher.errors import AssetsMissing
-from launcher.private import with_cluster
-from launcher.resolve import resolve
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m launcher verify OVERRIDES [--store DIR] [--json]`. Gives the exit code."""
+    """`python -m launcher verify [-m] OVERRIDES [--store DIR] [--json]`. Gives the exit code."""
     flags, rest = _parser().parse_known_args(list(arguments))
-    line = argv.single(argv.parse(rest))
-    words = [*with_cluster(line.overrides), *store_word(flags.store)]
-    config = resolve(words, argv.own_folder(flags.config_dir)).config
-    found = look(config, whole=True)
+    line = touched.read(rest, flags.config_dir)
+    runs = touched.runs(line, flags.store)
+    config, found = runs[0].config, _together([look(run.config, whole=True) for run in runs])
+    words = touched.typed(line)
     if flags.json:
         report.document(
             {
                 "store": config.store.root,
                 "complete": not found.lacks,
                 "missing": [vars(lack) for lack in found.lacks],
-                "fix": fix(config, line.overrides) if found.lacks else None,
+                "fix": fix(config, words) if found.lacks else None,
                 "assets": [{name: value for name, value in asset.items() if name != "files"} for asset in found.assets],
             }
         )
     elif not found.lacks:
         _show(found)
     if found.lacks:
-        report.say(told(found.lacks, config, line.overrides))
+        report.say(told(found.lacks, config, words))
         return AssetsMissing.exit_code
     return 0
 
 
-def store_word(store: str | None) -> list[str]:
-    """`--store DIR` as a word of the line."""
-    return [] if store is None else [f"store.root={store}"]
+def _together(found: Sequence[Completeness]) -> Completeness:
+    """What several runs touch and lack, each once."""
+    lacks = dict.fromkeys(lack for each in found for lack in each.lacks)
+    assets = {(asset["kind"], asset["path"]): asset for each in found for asset in each.assets}
+    return Completeness(list(lacks), list(assets.values()))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("verify", "Is all there that an offline run touches? Needs no network.", runs=False)
+    parser = Parser(
+        "verify", "Is all there that an offline run (with -m: a sweep) touches? Needs no network.", runs=False
+    )
     parser.add_argument("--store", metavar="DIR", help="the store (default: store.root)")
     return parser
 

@@ -62,6 +62,19 @@ def make_grid(line: argv.Line) -> Grid:
     return grid_of(line, read, settings)
 
 
+def runs(line: argv.Line) -> list[Resolved]:
+    """All runs of a grid; of a search, which has none before it begins, those of a few of its points.
+
+    Raises ConfigProblems with every problem of every trial."""
+    read = read_line(line.overrides)
+    settings = read_settings(read, line.config_dir)
+    if settings.sweep.search == "grid":
+        return [trial.run for trial in grid_of(line, read, settings).trials]
+    from sweeps.workers import make_search
+
+    return make_search(line, read, settings)[2]
+
+
 def grid_of(line: argv.Line, read: Line, settings: Settings) -> Grid:
     """The same for a line that was read before."""
     found, problems = points(read, settings.sweep, line.config_dir)

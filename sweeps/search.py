@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ TRIALS = 20
 """Trials of a search that names neither a number of them nor a budget."""
 MOST_GRID = 10_000
 """Combinations of a space that are counted one by one; a larger one is taken as endless."""
+MOST_PREPARED = 200
+"""Combinations of weights and rows that are prepared before a search begins; trials prepare the others."""
 _OPTIONS = "conf"
 """Folder in a sweep with the user's own options as they were when the search began."""
 Values = dict[str, str | Number]
@@ -191,11 +194,16 @@ def _points(search: Search) -> Iterator[Problem]:
 
 
 def _samples(space: Space) -> Iterator[dict[str, str | Number]]:
-    """Each point of each axis beside the first ones of the others."""
+    """Each point of each axis beside the first ones of the others; and what decides weights and rows in every
+    combination, since each of these is prepared."""
     first = {axis.name: axis.points()[0] for axis in space.axes}
     for axis in space.axes:
         for value in axis.points()[:50]:
             yield first | {axis.name: value}
+    deciding = [axis for axis in space.axes if axis.name.partition(".")[0] in ("model", "data", "seed")]
+    if len(deciding) > 1:
+        for values in islice(product(*(axis.points()[:50] for axis in deciding)), MOST_PREPARED):
+            yield first | dict(zip((axis.name for axis in deciding), values, strict=True))
 
 
 def _complete(space: Space, values: Mapping[str, Any]) -> dict[str, str | Number]:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from conf.schema.problems import ConfigProblems, Problem
-from launcher import argv, preflight, report
+from launcher import argv, complete, preflight, report
 from launcher.errors import InputError, SiteError
 from launcher.freeze import Origin, claim, unwritable
-from sweeps import arrays, ledger, one_by_one, waiting, words
+from sweeps import arrays, assets, ledger, one_by_one, waiting, words
 from sweeps.axes import read_line
 from sweeps.expand import read_settings
 from sweeps.folder import SweepFolder
@@ -127,7 +127,10 @@ def write_record(grid: Grid, origin: Origin) -> None:
 
 
 def _preflight(grid: Grid) -> None:
-    """The checks that need the site, once for each shape of job."""
+    """The checks that need the site, once for each shape of job; offline, for all weights and rows of the sweep."""
+    for shared in assets.groups([trial.run for trial in grid.trials]):
+        if (config := shared.runs[0].config).offline:
+            complete.require(config)
     configs = [shape.config for shape in grid.shapes.found] or [grid.trials[0].run.config]
     found = [problem for config in configs for problem in preflight.check(config)]
     if any(not problem.warning for problem in found):

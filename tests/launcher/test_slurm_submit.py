@@ -1,17 +1,19 @@
 """Submission: exactly one job, also where sbatch cannot say whether it was heard; and a clean environment for it."""
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from conf.folder import RunFolder, write_json
+from launcher import start
 from launcher.environment import for_local, for_submission
 from launcher.errors import InputError, SiteError
 from launcher.slurm import sbatch
 from launcher.slurm.sbatch import read_job_id
 from launcher.slurm.submit import dependencies, submit
 from tests.launcher.fakes import FakeSlurm
-from tests.launcher.folders import config, result, run, squeue_line, submitted
+from tests.launcher.folders import config, ended, result, run, squeue_line, started, submitted
 
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
 
@@ -94,6 +96,26 @@ def test_what_a_past_end_left_is_cleared_but_never_a_finished_run(slurm: FakeSlu
     result(folder, "completed")
     with pytest.raises(InputError, match="is finished"):
         submit(config(), folder)
+
+
+def test_a_result_is_not_taken_from_agents_that_are_about_to_leave(
+    slurm: FakeSlurm, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would say that the workers left without a result, and have Slurm start the old job again."""
+    result(started(submitted(folder, "5")), "stopped")
+    slurm.answer("squeue", 0, squeue_line(folder, "5", "RUNNING"))
+    monkeypatch.setattr(start, "LEAVING", 0.3)
+    with pytest.raises(SiteError, match="has its result, but its last attempt has not left in 0 s: type the same"):
+        submit(config(), folder)
+    assert folder.result_file.exists()
+    assert slurm.submitted() == []
+    monkeypatch.setattr(start, "LEAVING", 60.0)
+    leaving = threading.Timer(0.3, ended, (folder, 1, "completed"))
+    leaving.start()
+    submit(config(), folder)
+    leaving.join()
+    assert len(slurm.submitted()) == 1
+    assert not folder.result_file.exists()
 
 
 def test_after_waits_for_the_last_job_of_the_run(slurm: FakeSlurm, tmp_path: Path, folder: RunFolder) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.folder import SweepFolder, run_of
 from tests.hub.repository import Repository
 from tests.hub.server import serving
 from tests.slurm.cluster import Cluster
@@ -50,16 +51,38 @@ def test_a_run_and_its_resumption_send_nothing_out(login: Login, cluster: Cluste
     wait_for_event(folder, "step")
     login.launcher("stop", folder.id)
     assert wait_for_end(folder)["status"] == "stopped"
-    cluster.wait_idle()
-    login.launcher("resume", folder.id)
+    login.launcher("resume", folder.id)  # at once: its agents are still about to leave
     result = completed(folder)
     assert result["step"] == 80
     resumed = [line for line in folder.events() if line["event"] == "resumed"]
     assert [line["attempt"] for line in resumed] == [2]
+    assert "network_attempt" not in {line["event"] for line in folder.events()}
     assert {path.stem for path in folder.attempt_folder(2).glob("*.log")} == set(NODES)
     for node in NODES:
         assert wire.outside(node) == before[node][0], f"{node} sent to {wire.places(node)}"
         assert wire.inside(node) > before[node][1] + 100, "the nodes have trained without speaking to each other"
+
+
+def test_a_sweep_that_reads_from_scratch_disks_sends_nothing_out(
+    login: Login, cluster: Cluster, wire: Wire, tmp_path: Path
+) -> None:
+    """Two trials at once read from one copy on a scratch disk, which they race to make."""
+    cluster.settle()
+    before = {node: wire.outside(node) for node in NODES}
+    words = [word for word in WORDS if not word.startswith("adapter.")]
+    sweep = SweepFolder(login.launcher(
+        "+cluster=sandbox", "-m", *words, "cluster.devices_per_node=2", "site.exclude='n[3-6]'", "method.max_steps=20",
+        f"site.scratch={tmp_path}/scratch", "sweep.name=airgap-sweep", "adapter.r=4,8",
+    )["folder"])  # fmt: skip
+    brought = []
+    for folder in [run_of(sweep, trial) for trial in sweep.trials()]:
+        assert completed(folder)["step"] == 20
+        assert "network_attempt" not in {line["event"] for line in folder.events()}
+        brought += [line for line in folder.events() if line["event"] == "scratch"]
+    assert [(sorted(line["paths"]), line["why"]) for line in brought] == [(["data", "model"], None)] * 2
+    assert len(list((tmp_path / "scratch").glob("slurmwright-*/[0-9a-f]*"))) == 2
+    for node in NODES:
+        assert wire.outside(node) == before[node], f"{node} sent to {wire.places(node)}"
 
 
 def test_a_child_that_tries_to_get_out_is_counted(cluster: Cluster, wire: Wire, tmp_path: Path) -> None:
