@@ -71,7 +71,7 @@ def test_a_sweep_that_reads_from_scratch_disks_sends_nothing_out(
     before = {node: wire.outside(node) for node in NODES}
     words = [word for word in WORDS if not word.startswith("adapter.")]
     sweep = SweepFolder(login.launcher(
-        "+cluster=sandbox", "-m", *words, "cluster.devices_per_node=2", "site.exclude='n[3-6]'", "method.max_steps=20",
+        "+cluster=sandbox", "-m", *words, "cluster.devices_per_node=2", "site.exclude='n[3-4]'", "method.max_steps=20",
         f"site.scratch={tmp_path}/scratch", "sweep.name=airgap-sweep", "adapter.r=4,8",
     )["folder"])  # fmt: skip
     brought = []
