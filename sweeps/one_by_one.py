@@ -2,13 +2,15 @@
 
 import contextlib
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from launcher import report
 from launcher.errors import RunFailed
 from launcher.freeze import Origin
 from launcher.submit import launch
 from sweeps import words
+from sweeps.arrays import Ready
+from sweeps.folder import SweepFolder
 from sweeps.freezing import Standing, freeze_all
 from sweeps.plan import Grid
 
@@ -16,35 +18,40 @@ INTERRUPTED = 130
 
 
 def run(grid: Grid, stand: Standing, origin: Origin, json: bool) -> int:
-    """Run what is missing. Gives the exit code: 0, 4 where a trial failed, 130 where it was interrupted; the same
-    command goes on."""
+    """Run what is missing of a grid. Gives the exit code."""
     ready, _ = freeze_all(stand.needed, origin)
     runs = {each.number: each.trial.run for each in stand.needed}
+    return carry_out(grid.folder, ready, lambda trial: launch(runs[trial.number], False), stand.finished, json)
+
+
+def carry_out(
+    sweep: SweepFolder, ready: Sequence[Ready], start: Callable[[Ready], int], finished: int, json: bool
+) -> int:
+    """Run trials, `finished` others being done. Gives the exit code: 0, 4 where one failed, 130 where one was
+    interrupted; the same command goes on."""
     failed: list[int] = []
     for place, trial in enumerate(ready, 1):
         report.say(f"trial {trial.number} ({place} of {len(ready)}): {trial.folder.id}")
         with contextlib.redirect_stdout(sys.stderr):
-            code = launch(runs[trial.number], False)
+            code = start(trial)
         if code == INTERRUPTED:
             report.say(f"{len(ready) - place} trials are left; the same command goes on")
             return code
         failed += [trial.number] if code else []
     if json:
-        report.document(_document(grid, stand, len(ready), failed))
+        report.document(
+            {
+                "sweep_id": sweep.id,
+                "folder": str(sweep.path),
+                "trials": len(sweep.trials()),
+                "ran": len(ready),
+                "finished": finished,
+                "failed": failed,
+            }
+        )
     else:
-        print(f"{grid.folder.id}: {len(ready) - len(failed)} of {len(ready)} trials trained, {stand.finished} before")
-        report.say(f"python -m sweeps status {words.typed(grid.folder)}")
+        print(f"{sweep.id}: {len(ready) - len(failed)} of {len(ready)} trials trained, {finished} before")
+        report.say(f"python -m sweeps status {words.typed(sweep)}")
     if failed:
         report.say(f"failed: {', '.join(map(str, failed))}")
     return RunFailed.exit_code if failed else 0
-
-
-def _document(grid: Grid, stand: Standing, ran: int, failed: list[int]) -> dict[str, Any]:
-    return {
-        "sweep_id": grid.folder.id,
-        "folder": str(grid.folder.path),
-        "trials": len(grid.trials),
-        "ran": ran,
-        "finished": stand.finished,
-        "failed": failed,
-    }

@@ -6,7 +6,7 @@ from launcher import report
 from launcher.arguments import Parser
 from launcher.errors import InputError
 from launcher.local import start as start_here
-from sweeps import again, ledger
+from sweeps import again, ledger, one_by_one
 from sweeps.folder import find_sweep
 from sweeps.submit import locked
 
@@ -37,5 +37,6 @@ def main(argv: Sequence[str]) -> int:
             if arguments.json:
                 report.document({"sweep_id": sweep.id, "submitted": done.elements, "jobs": done.jobs})
             return 0
-        codes = [start_here(trial.config, trial.folder) for trial in ready]
-    return max(codes, default=0)
+        return one_by_one.carry_out(
+            sweep, ready, lambda trial: start_here(trial.config, trial.folder), len(known) - len(ready), arguments.json
+        )

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from conf.folder import RunFolder
+from conf.schema.run import RunConfig
 from launcher.cli import main
 from launcher.resolve import Resolved
-from sweeps import one_by_one
+from sweeps import one_by_one, retry
+from sweeps.cli import main as sweeps_main
 from sweeps.folder import SweepFolder, run_of
 from tests.tiny import tiny_llama, tiny_rows
 
@@ -45,27 +47,48 @@ def test_an_interruption_stops_them(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert seeds == [1, 2]
 
 
-@pytest.mark.train
-def test_trials_are_trained_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_an_interrupted_trial_that_is_tried_again_stops_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    answers(monkeypatch, 4, 4, 4)
+    assert main([*LINE, "sweep.name=again"]) == 4
+    started: list[str] = []
+
+    def start(config: RunConfig, folder: RunFolder) -> int:
+        started.append(folder.id)
+        return 130
+
+    monkeypatch.setattr(retry, "start_here", start)
+    assert sweeps_main(["retry", "again"]) == 130
+    assert len(started) == 1
+
+
+@pytest.mark.train
+def test_trials_are_trained_once_and_failed_ones_tried_again_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of two models one lacks its weights at first."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLURMWRIGHT_STORE", str(tmp_path / "store"))
-    model, rows = tiny_llama(tmp_path / "tiny"), tiny_rows(tmp_path / "rows.jsonl", 16)
+    model, lacking = tiny_llama(tmp_path / "tiny"), tiny_llama(tmp_path / "lacking", seed=1)
+    weights = (lacking / "model.safetensors").rename(tmp_path / "weights")
     line = [
-        "model=hf", f"model.id={model}", "data=file", f"data.path={rows}", "data.max_length=64", "batch.global=2",
-        "method.max_steps=2", "tracking=none", "cluster=local", "-m", "adapter.r=2,4",
+        "model=hf", f"model.id={model},{lacking}", "data=file", f"data.path={tiny_rows(tmp_path / 'rows.jsonl', 16)}",
+        "data.max_length=64", "batch.global=2", "method.max_steps=2", "tracking=none", "cluster=local",
+        "site.prepare=run", "sweep.name=two", "-m",
     ]  # fmt: skip
-
-    def told() -> dict[str, Any]:
-        capfd.readouterr()
-        assert main([*line, "--json"]) == 0
-        document: dict[str, Any] = json.loads(capfd.readouterr().out)
-        return document
-
-    first = told()
-    assert (first["ran"], first["failed"]) == (2, [])
-    sweep = SweepFolder(first["folder"])
-    results = [run_of(sweep, trial).result() for trial in sweep.trials()]
+    capfd.readouterr()
+    assert main([*line, "--json"]) == 4
+    assert json.loads(capfd.readouterr().out)["failed"] == [1]
+    weights.rename(lacking / "model.safetensors")
+    assert sweeps_main(["retry", "two", "1", "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert (document["ran"], document["finished"], document["failed"]) == (1, 1, [])
+    results = [
+        run_of(SweepFolder(document["folder"]), trial).result() for trial in SweepFolder(document["folder"]).trials()
+    ]
     assert [result["status"] for result in results] == ["completed", "completed"]
-    assert (told()["ran"], told()["finished"]) == (0, 2)
+    assert main([*line, "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert (document["ran"], document["finished"]) == (0, 2), "what is done is not done again"
