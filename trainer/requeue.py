@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from conf.folder import RunFolder, write_whole
 from trainer.controller import ask, insist, output
@@ -41,10 +42,10 @@ def again(folder: RunFolder, attempt: int, job: Job, cause: str, exclude: Sequen
     exclude = _bearable(exclude, facts)
     for node in exclude:
         folder.append_event("node_excluded", attempt, node=node)
-    if way == "singleton chain":
-        return _chain(folder, job.job_id, exclude, FORBIDDEN)
-    complaint = _requeue(job, exclude)
-    return None if complaint is None else _chain(folder, job.job_id, exclude, complaint)
+    complaint = FORBIDDEN if way == "singleton chain" else _requeue(job, exclude)
+    return (
+        None if complaint is None else _chain(folder, job.job_id, facts.get("JobName", folder.id), exclude, complaint)
+    )
 
 
 def deadline(job_id: str) -> float | None:
@@ -113,26 +114,44 @@ def _requeue(job: Job, exclude: Sequence[str]) -> str | None:
     return None if answer.done or "pending" in answer.said.lower() or restarts_already() else answer.said
 
 
-def _chain(folder: RunFolder, job_id: str, exclude: Sequence[str], why: str) -> str | None:
+def _chain(folder: RunFolder, job_id: str, name: str, exclude: Sequence[str], why: str) -> str | None:
     """A new job of the same script and name, which waits until this one is gone."""
-    if folder.script.is_symlink():
-        # The script of a whole array, which no single job can be submitted with.
-        return f"{why}; a trial of an array goes on by `python -m sweeps retry SWEEP`"
     python, store = os.environ.get("SLURMWRIGHT_PYTHON"), os.environ.get("SLURMWRIGHT_STORE")
     if not shutil.which("sbatch") or python is None or store is None:
         return f"{why}; sbatch cannot be called here either"
+    array, _, task = job_id.partition("_")
 
     def queued_already() -> str:
-        jobs = output("squeue", "--me", "--noheader", "--states=pending", f"--name={folder.id}", "--format=%i")
-        return next((found for found in jobs.split() if found.isdigit() and found != job_id), "")
+        waiting = output("squeue", "--me", "--noheader", "--states=pending", f"--name={name}", "--format=%i")
+        parts = [found.partition("_") for found in waiting.split()]
+        return next((other for other, _, index in parts if other != array and index.strip("[]") == task), "")
 
-    logs = str(folder.attempts).replace("%", "%%") + "/slurm-%j.log"
-    flags = ["--parsable", "--dependency=singleton", f"--chdir={folder.code}", f"--output={logs}"]
-    flags += [f"--exclude={','.join(exclude)}"] if exclude else []
-    answer = insist(("sbatch", *flags, str(folder.script), str(folder.path), python, store), queued_already)
+    flags = ["--parsable", *(f"--exclude={','.join(nodes)}" for nodes in [exclude] if nodes)]
+    if task:
+        flags += [f"--array={task}", f"--dependency=afterany:{job_id}", *_of_array(folder, python, store)]
+    else:
+        logs = _pattern(folder.attempts) + "/slurm-%j.log"
+        flags += ["--dependency=singleton", f"--chdir={folder.code}", f"--output={logs}"]
+        flags += [str(folder.script), str(folder.path), python, store]
+    answer = insist(("sbatch", *flags), queued_already)
     chained = answer.said.strip().partition(";")[0]
     if not answer.done or not chained.isdigit():
         return f"{why}; sbatch refuses a job after this one, too: {answer.said.strip()}"
     number = max(folder.attempt_numbers(), default=0) + 1
-    folder.append_event("submitted", number, job_id=chained, why=why)
+    chained += f"_{task}" if task else ""
+    folder.append_event("submitted", number, job_id=chained, why=why, follows=job_id)
     return None
+
+
+def _of_array(folder: RunFolder, python: str, store: str) -> list[str]:
+    """How a trial's array was submitted: it finds its run by its number in the list beside the script."""
+    script = folder.script.resolve()
+    sweep, chunk = script.parents[1], script.with_suffix("")
+    logs = _pattern(chunk) + "/%a/slurm-%A_%a.log"
+    listed = script.with_suffix(".txt")
+    return [f"--chdir={sweep}", f"--output={logs}", str(script), str(sweep), str(listed), python, store]
+
+
+def _pattern(path: Path) -> str:
+    """A path as sbatch reads it where it expects a pattern."""
+    return str(path).replace("%", "%%")

@@ -8,11 +8,15 @@ import pytest
 
 from conf.folder import RunFolder
 from launcher.slurm.script import render
+from sweeps.folder import SweepFolder
+from sweeps.shapes import Shapes
 from tests.launcher.folders import config, run
 
 
-def finish(tmp_path: Path, way: str, scontrol: str) -> tuple[RunFolder, list[str]]:
-    """Run a script whose agents ask by the file `again`; the calls of scontrol and sbatch."""
+def finish(tmp_path: Path, way: str, scontrol: str, array: bool = False) -> tuple[RunFolder, list[str]]:
+    """Run a script whose agents ask by the file `again`; the calls of scontrol and sbatch.
+
+    `array`: that of a sweep, for the second element of its first array."""
     folder = run(tmp_path)
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -21,11 +25,20 @@ def finish(tmp_path: Path, way: str, scontrol: str) -> tuple[RunFolder, list[str
         note = "" if name in ("srun", "sleep") else f"echo {name} \"$*\" >>'{tmp_path}/calls'\n"
         (programs / name).write_text(f"#!/bin/bash\n{note}{lines}\n")
         (programs / name).chmod(0o755)
-    folder.script.write_text(render(config(cluster={"nodes": 1}), folder))
     environ = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "SLURM_JOB_ID": "77", "CALLS": str(tmp_path)}
-    done = subprocess.run(
-        ["bash", str(folder.script), str(folder.path), "/usr/bin/python3", "/store"], env=environ, timeout=60,
-    )  # fmt: skip
+    place = [str(folder.path)]
+    script, text = folder.script, render(config(cluster={"nodes": 1}), folder)
+    if array:
+        sweep = SweepFolder(tmp_path / "sweep")
+        sweep.chunks.mkdir(parents=True)
+        sweep.chunk_file(1).write_text(f"{tmp_path}/another\n{folder.path}\n")
+        environ |= {"SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "2"}
+        place = [str(sweep.path), str(sweep.chunk_file(1))]
+        shapes = Shapes()
+        shapes.index(config(cluster={"nodes": 1}))
+        script, text = sweep.chunk_script(1), shapes.found[0].script(RunFolder(sweep.path), "sweep.0001")
+    script.write_text(text)
+    done = subprocess.run(["bash", str(script), *place, "/usr/bin/python3", "/store"], env=environ, timeout=60)
     assert done.returncode == 143
     return folder, (tmp_path / "calls").read_text().splitlines()
 
@@ -52,6 +65,22 @@ def test_a_site_that_forbids_requeues_is_not_asked_for_one(tmp_path: Path) -> No
     assert "--dependency=singleton" in call
     assert call.endswith(f"{folder.script} {folder.path} /usr/bin/python3 /store")
     assert chained(folder) == [("78", 2)]
+
+
+def test_a_trial_of_an_array_is_submitted_by_its_number(tmp_path: Path) -> None:
+    folder, [call] = finish(tmp_path, "singleton chain", "exit 0", array=True)
+    chunk = tmp_path / "sweep" / "chunks" / "0001"
+    assert call == (
+        f"sbatch --parsable --array=2 --dependency=afterany:70_2 --chdir={tmp_path}/sweep "
+        f"--output={chunk}/%a/slurm-%A_%a.log {chunk}.sbatch {tmp_path}/sweep {chunk}.txt /usr/bin/python3 /store"
+    )
+    [line] = [line for line in folder.events() if line["event"] == "submitted"]
+    assert (line["job_id"], line["attempt"], line["follows"]) == ("78_2", 2, "70_2")
+
+
+def test_a_trial_of_an_array_is_requeued_alone(tmp_path: Path) -> None:
+    folder, calls = finish(tmp_path, "requeue", "exit 0", array=True)
+    assert calls == ["scontrol requeue 70_2"] and not chained(folder)
 
 
 def test_a_job_that_waits_already_is_left_alone(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from conf.folder import RunFolder, read_json
+from sweeps.folder import SweepFolder, run_of
 from tests.faults import inflict, workload
 from tests.faults.processes import held, processes, send, workers
 from tests.faults.watch import Watch
@@ -68,12 +69,24 @@ def calm(home: Path) -> Calm:
     return Calm(home)
 
 
-def submit(login: Login, name: str, node: str, *more: str) -> RunFolder:
-    return login.submit(
+def words(login: Login, node: str, *more: str) -> list[str]:
+    return [
         *workload.words(login.folder, adapter="lora", packing=False), f"method.max_steps={STEPS}", "batch.global=4",
         "batch.micro=1", "cluster.nodes=1", "cluster.devices_per_node=1", "checkpoint.interval=1000",
-        "data.eval_fraction=0", "limits.notice=10", f"site.nodelist={node}", f"name={name}", *more,
-    )  # fmt: skip
+        "data.eval_fraction=0", "limits.notice=10", f"site.nodelist={node}", *more,
+    ]  # fmt: skip
+
+
+def submit(login: Login, name: str, node: str, *more: str) -> RunFolder:
+    return login.submit(*words(login, node, *more), f"name={name}")
+
+
+def submit_trial(login: Login, node: str, *more: str) -> RunFolder:
+    """The second trial of a sweep, whose first one is a run of two steps."""
+    swept = [word for word in words(login, node, *more) if not word.startswith("method.max_steps=")]
+    answer = login.launcher("+cluster=sandbox", *swept, "-m", f"method.max_steps=2,{STEPS}", "sweep.name=trials")
+    sweep = SweepFolder(answer["folder"])
+    return run_of(sweep, sweep.trials()[1])
 
 
 def trains(watch: Watch) -> Watch:
@@ -116,16 +129,18 @@ def preempted(login: Login, watches: dict[str, Watch], notice: str) -> None:
 
 @pytest.mark.parametrize("login", ["pgid"], indirect=True)
 def test_processes_tracked_by_group(login: Login, calm: Calm) -> None:
-    """One run is requeued; the other may not be, and goes on in a chain."""
+    """One run is requeued; another and a sweep's trial may not be, and go on in a chain."""
     requeued = Watch(submit(login, "requeued", "n1"))
     chained = Watch(submit(login, "chained", "n2", "site.requeue=false"))
+    trial = Watch(submit_trial(login, "n3", "site.requeue=false"))
     calm.start(login)
     assert read_json(chained.folder.plan_file)["site"]["goes_on"] == "singleton chain"
-    preempted(login, {"n1": requeued, "n2": chained}, "SIGTERM")
-    nothing_lost(requeued, calm)
-    nothing_lost(chained, calm)
+    preempted(login, {"n1": requeued, "n2": chained, "n3": trial}, "SIGTERM")
+    for watch in (requeued, chained, trial):
+        nothing_lost(watch, calm)
     assert len(jobs(requeued)) == 1
-    assert len(jobs(chained)) == 2
+    assert len(jobs(chained)) == len(jobs(trial)) == 2
+    assert [job.partition("_")[2] for job in jobs(trial)] == ["2", "2"]
     assert login.cluster.job(jobs(chained)[1]).get("Requeue") == "0"
 
 

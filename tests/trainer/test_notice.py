@@ -154,6 +154,29 @@ def test_where_requeue_is_forbidden_a_job_is_chained(tmp_path: Path) -> None:
     assert [(event["job_id"], event["attempt"]) for event in submitted] == [("78", 2)]
 
 
+def test_a_trial_of_an_array_is_chained_by_its_number(tmp_path: Path) -> None:
+    """As its sweep was submitted: its script finds the run by the element's number in the chunk's list."""
+    folder = run_folder(tmp_path / "run", TRAINS)
+    chunk = tmp_path / "sweep" / "chunks" / "0001"
+    chunk.parent.mkdir(parents=True)
+    chunk.with_suffix(".sbatch").touch()
+    folder.script.symlink_to(chunk.with_suffix(".sbatch"))
+    no_slurm(folder, scontrol="[ $1 = show ] && echo JobState=RUNNING JobName=sweep.0001", sbatch="echo 78")
+    variables = {"SLURMWRIGHT_PYTHON": "/usr/bin/python3", "SLURMWRIGHT_STORE": "/store"}
+    array = {"SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "12"}
+    with agents(folder, 1, **variables, **array) as (agent,):
+        up(folder, 1)
+        agent.send_signal(signal.SIGTERM)
+        agent.wait(PATIENCE)
+    (chained,) = [call for call in calls(folder) if call.startswith("sbatch")]
+    assert chained == (
+        f"sbatch --parsable --array=12 --dependency=afterany:70_12 --chdir={tmp_path}/sweep "
+        f"--output={chunk}/%a/slurm-%A_%a.log {chunk}.sbatch {tmp_path}/sweep {chunk}.txt /usr/bin/python3 /store"
+    )
+    [event] = [event for event in folder.events() if event["event"] == "submitted"]
+    assert (event["job_id"], event["attempt"], event["follows"]) == ("78_12", 2, "70_12")
+
+
 TALKS = """
     import torch, torch.distributed as dist
     dist.init_process_group("gloo")
@@ -203,19 +226,6 @@ def test_a_job_that_slurm_has_started_again_by_itself_is_left_alone(tmp_path: Pa
         assert agent.wait(PATIENCE) == 143
     assert not [call for call in calls(folder) if "requeue" in call or call.startswith("sbatch")]
     assert not folder.result()
-
-
-def test_a_trial_of_an_array_is_not_chained(tmp_path: Path) -> None:
-    """Its script is that of the whole array."""
-    folder = run_folder(tmp_path / "run", TRAINS)
-    folder.script.symlink_to("../sweep/chunks/0001.sbatch")
-    no_slurm(folder, scontrol='[ "$1" = show ] && echo JobState=RUNNING', sbatch="echo 99")
-    with agents(folder, SLURMWRIGHT_PYTHON="python", SLURMWRIGHT_STORE="/store") as (agent,):
-        up(folder, 1)
-        agent.send_signal(signal.SIGTERM)
-        assert agent.wait(PATIENCE) == 143
-    record = read_json(folder.attempt_folder(1) / "attempt.json")
-    assert "python -m sweeps retry" in record["message"]
     assert not [call for call in calls(folder) if call.startswith("sbatch")]
 
 
