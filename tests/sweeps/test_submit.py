@@ -254,6 +254,69 @@ def test_a_sweep_is_cancelled_by_one_call(
     assert len(slurm.submitted()) == 2, "what waited was cancelled, too"
 
 
+def test_a_trial_that_goes_on_in_an_array_of_its_own_belongs_to_the_sweep(
+    slurm: FakeSlurm, sweep: SweepFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where requeues are forbidden, twice; a job that somebody else's sweep has for a trial does not."""
+    said(capsys, "seed=1,2,3")
+    runs = [run_of(sweep, trial) for trial in sweep.trials()]
+    runs[0].append_event("submitted", 2, job_id="2001_1", follows="1001_1")
+    runs[0].append_event("submitted", 3, job_id="2002_1", follows="2001_1")
+    runs[1].append_event("submitted", 2, job_id="3001_7")
+    queued(slurm, *((job, "mine.0001", str(sweep.path)) for job in ("1001_3", "2002_1", "3001_7")))
+    document = said(capsys, "seed=1,2,3")
+    assert (document["submitted"], document["active"]) == (0, 3)
+    assert sweeps(["cancel", "mine"]) == 0
+    assert slurm.calls("scancel") == [["1001", "2002"]]
+    assert [run.result().get("status") for run in runs] == ["cancelled", None, "cancelled"]
+
+
+@pytest.mark.parametrize(("statuses", "code"), [(["failed", "completed"], 4), (["completed", "completed"], 0)])
+def test_waiting_ends_with_the_trials_and_says_whether_one_failed(
+    slurm: FakeSlurm,
+    sweep: SweepFolder,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    statuses: list[str],
+    code: int,
+) -> None:
+    looks: list[float] = []
+
+    def pause(seconds: float) -> None:
+        """Time goes by: one trial ends between two looks."""
+        run = run_of(sweep, sweep.trials()[len(looks)])
+        write_json(run.result_file, {"status": statuses[len(looks)], "step": 1})
+        looks.append(seconds)
+
+    monkeypatch.setattr("sweeps.waiting.time.sleep", pause)
+    queued(slurm, *((f"1001_{index}", "mine.0001", str(sweep.path)) for index in (1, 2)))
+    document = said(capsys, "seed=1,2", "--wait", code=code)
+    assert document["states"] == {status: statuses.count(status) for status in statuses}
+    assert len(looks) == 2 and looks[0] < looks[1], "Slurm is asked less often as time goes by"
+
+
+def test_a_job_that_prepares_comes_before_the_array(
+    slurm: FakeSlurm, sweep: SweepFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One for each set of weights and rows."""
+    document = said(capsys, "site.prepare=job", "adapter.r=4,8", "data.max_length=128,256")
+    first, second, array = slurm.submitted()
+    assert [Path(next(word for word in call if word.endswith(".sbatch"))).name for call in (first, second)] == [
+        "prepare.sbatch"
+    ] * 2
+    assert flag(array, "array") == "1-4"
+    assert flag(array, "dependency") == "afterok:1001,afterok:1002"
+    assert document["jobs"] == ["1003"]
+
+
+def test_trials_wait_for_the_run_that_after_names(
+    slurm: FakeSlurm, sweep: SweepFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*(word for word in LINE if word not in ("-m", "sweep.name=mine")), "name=first"]) == 0
+    said(capsys, "after=first", "seed=1,2")
+    assert flag(slurm.submitted()[-1], "dependency") == "afterok:1001"
+
+
 def test_two_launchers_do_not_work_on_one_sweep(
     slurm: FakeSlurm, sweep: SweepFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
