@@ -11,7 +11,7 @@ from trainer import requeue
 from trainer.attempt import AttemptRecord
 from trainer.ends import End, describe
 from trainer.job import job_of
-from trainer.last_words import said_by_slurm
+from trainer.last_words import said_in_log
 
 
 def main(argv: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     node = next(iter(record.get("nodes") or [os.environ.get("SLURMD_NODENAME", "?")]))
     how = describe(code) if record else f"left with exit code {code} before it could begin"
     end = End(node, "worker_killed" if record else "launch_failed", f"the agent on {node} {how}", code)
-    if record and (said := said_by_slurm(folder, record)) is not None:
+    if record and (said := said_in_log(folder, record)) is not None:
         end = End(node, said[0], f"{said[1]}; {end.message}", code)
     decision = settled.conclude(end, config, requeues=config.cluster.kind == "slurm")
     if decision is None:

@@ -14,7 +14,7 @@ from conf.schema.run import RunConfig
 from trainer.budget import Decision, decide
 from trainer.ends import End
 from trainer.job import Job
-from trainer.last_words import log_size, said_by_slurm
+from trainer.last_words import log_size, said_in_log
 
 INTERRUPTED: dict[Cause, Event] = {"preempted": "preempted", "time_limit": "timed_out", "cancelled": "cancelled"}
 """Causes after which the run is not finished by our own word, with their events."""
@@ -82,10 +82,10 @@ class AttemptRecord:
                 write_json(file, before | self._close(number, before))
 
     def _close(self, number: int, before: Mapping[str, Any]) -> dict[str, Any]:
-        """How an earlier attempt ended, from Slurm's words; where it says nothing, the head node is to blame."""
+        """How an earlier attempt ended, from its job's log; where that says nothing, the head node is to blame."""
         saved = left(self.folder.attempt_folder(number))
         ended = {"ended": now(), "culprit": None, "step": last_step(self.folder) if saved is None else saved}
-        if (said := said_by_slurm(self.folder, before)) is not None:
+        if (said := said_in_log(self.folder, before)) is not None:
             return ended | {"cause": said[0], "message": f"ended without a word of its agents. {said[1]}"}
         head = next(iter(before.get("nodes") or ()), None)
         words = f"ended without a word: its head node{f' {head}' if head else ''} was lost"
@@ -99,7 +99,8 @@ class AttemptRecord:
         Slurm does that by itself when a head node is lost, and nobody was left to count."""
         before = self._attempts() if self._closed else []
         # None counts where a person has resumed the run since.
-        decision = decide(before, config.limits) if before else Decision(True)
+        # That a disk was full is written down by now, so there is room again.
+        decision = decide(before, config.limits) if before and before[-1]["cause"] != "disk_full" else Decision(True)
         return "" if decision.again else decision.why
 
     def conclude(self, end: End, config: RunConfig, requeues: bool) -> Decision | None:

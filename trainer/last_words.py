@@ -1,5 +1,6 @@
-"""What Slurm itself wrote into a job's log about an attempt whose agents could not say how it ended."""
+"""What stands in a job's log about an attempt whose agents could not say how it ended."""
 
+import errno
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ _SAYS: tuple[tuple[Cause, re.Pattern[str]], ...] = (
     ("node_failure", re.compile(r"DUE TO NODE FAILURE")),
 )
 """Words of slurmstepd and srun, the most telling first: a step that is killed for memory is also cancelled."""
+_NO_SPACE = re.compile(rf"\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\] [^\n]*")
+"""Python's words for a full disk: agents that cannot write a record any more leave with them."""
 _OURS = re.compile(r"^(?:\d+: )?(?:slurmstepd|srun)[^ ]*: (?:error: )?(.*)$", re.MULTILINE)
 
 
@@ -32,8 +35,8 @@ def log_size(folder: RunFolder, job_id: str | None) -> int:
         return 0
 
 
-def said_by_slurm(folder: RunFolder, attempt: Mapping[str, Any]) -> tuple[Cause, str] | None:
-    """Cause and words of the end of an attempt, as its job's log has them; None where Slurm says nothing of it.
+def said_in_log(folder: RunFolder, attempt: Mapping[str, Any]) -> tuple[Cause, str] | None:
+    """Cause and words of the end of an attempt, as its job's log has them; None where that says nothing of it.
 
     `attempt` is attempt.json, whose `log_from` is where the log began to be this attempt's."""
     try:
@@ -48,4 +51,6 @@ def said_by_slurm(folder: RunFolder, attempt: Mapping[str, Any]) -> tuple[Cause,
         for line in lines:
             if pattern.search(line):
                 return cause, f"Slurm says: {line.strip().strip('* ')}"
+    if full := _NO_SPACE.search(text):
+        return "disk_full", f"The job's log says: {full[0]}"
     return None

@@ -118,6 +118,7 @@ def lost(folder: RunFolder, *, log: str = "", before: str = "") -> None:
         ("", "node_failure", "n3"),
         ("slurmstepd-n3: error: *** JOB 77 ON n3 CANCELLED AT 2026 DUE TO PREEMPTION ***\n", "preempted", None),
         ("0: slurmstepd-n3: error: StepId=77.0 exceeded memory limit (9 > 8), being killed\n", "out_of_memory", None),
+        ("OSError: [Errno 28] No space left on device: '/runs/x/attempts/0001/.attempt.json'\n", "disk_full", None),
         ("a line of the site's own about the last OUT OF MEMORY\n", "node_failure", "n3"),
     ],
 )
