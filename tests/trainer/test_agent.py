@@ -38,7 +38,7 @@ ADD = """
     keys = "RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE OMP_NUM_THREADS GLOO_SOCKET_IFNAME SLURMWRIGHT_ATTEMPT"
     keys += " HF_HUB_OFFLINE TRANSFORMERS_OFFLINE HF_DATASETS_OFFLINE DS_ACCELERATOR PYTHONSAFEPATH"
     out(folder, f"sum-{rank}", json.dumps({"sum": total.item(), **{key: os.environ[key] for key in keys.split()}}))
-    print("worker", rank, "adds")
+    print(f"worker {rank} adds")
     dist.barrier()
     dist.destroy_process_group()
     finish(folder)
