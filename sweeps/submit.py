@@ -39,12 +39,15 @@ def launch_grid(grid: Grid, line: argv.Line) -> int:
     slurm = grid.trials[0].run.config.cluster.kind == "slurm"
     if line.hold and not slurm:
         raise InputError("--hold: only jobs of Slurm can be held")
+    fresh = not grid.folder.path.exists()
+    if fresh:
+        _preflight(grid)  # before anything is made: a refusal leaves no folder
     with locked(grid.folder):
         if slurm:
             ledger.put_right(grid.folder)
         numbered = _numbered(grid)
         stand = standing(numbered)
-        if stand.needed:
+        if stand.needed and not fresh:
             _preflight(grid)
         origin = Origin.take(grid.folder.root)
         write_record(grid, origin)

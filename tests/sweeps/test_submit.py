@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -288,7 +289,7 @@ def test_waiting_ends_with_the_trials_and_says_whether_one_failed(
         write_json(run.result_file, {"status": statuses[len(looks)], "step": 1})
         looks.append(seconds)
 
-    monkeypatch.setattr("sweeps.waiting.time.sleep", pause)
+    monkeypatch.setattr("sweeps.waiting.time", SimpleNamespace(sleep=pause))
     queued(slurm, *((f"1001_{index}", "mine.0001", str(sweep.path)) for index in (1, 2)))
     document = said(capsys, "seed=1,2", "--wait", code=code)
     assert document["states"] == {status: statuses.count(status) for status in statuses}
