@@ -1,6 +1,8 @@
 """Verb `continue`: submit what the site's limits held back, and finish what a killed launcher left half-way."""
 
+import os
 import random
+import re
 import time
 from collections.abc import Sequence
 
@@ -38,7 +40,8 @@ def main(argv: Sequence[str]) -> int:
 
 def patiently(sweep: SweepFolder, seconds: float) -> Submitted:
     """The same, tried again for so long while nothing fits: the last jobs of a sweep that end at one time each see the
-    others, and none would submit more. While many are there, one that ends later does it."""
+    others, and none would submit more. While many are there, one that ends later does it; of a few that wait at one time
+    the last by its number waits twice as long, since all would leave at one time, too."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -49,9 +52,16 @@ def patiently(sweep: SweepFolder, seconds: float) -> Submitted:
         else:
             mine = set(arrays.running(sweep))
             there = [job for job in queue.active() if job.partition("_")[0] in mine]
-            if done.elements or not done.waiting or len(there) > FEW or time.monotonic() > deadline:
+            until = deadline + (seconds if _is_last(there) else 0)
+            if done.elements or not done.waiting or len(there) > FEW or time.monotonic() > until:
                 return done
         time.sleep(random.uniform(*PAUSE))
+
+
+def _is_last(jobs: Sequence[str]) -> bool:
+    """Whether this process belongs to the last of some jobs, by array and number."""
+    mine = f"{os.environ.get('SLURM_ARRAY_JOB_ID')}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"
+    return mine in jobs and mine == max(jobs, key=lambda job: [int(number) for number in re.findall(r"\d+", job)])
 
 
 def go_on(sweep: SweepFolder) -> Submitted:

@@ -360,3 +360,26 @@ def test_a_preparation_that_fails_submits_nothing(
     assert main([*line, "adapter.r=4,8"]) == 5
     assert slurm.submitted() == []
     assert list(sweep.root.glob("smollm2*")) == []
+
+
+@pytest.mark.parametrize(("task", "looks"), [("1", 3), ("2", 5)])
+def test_of_two_elements_that_end_at_one_time_the_last_waits_longer(
+    slurm: FakeSlurm,
+    sweep: SweepFolder,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    looks: int,
+) -> None:
+    """Each sees the other as long as both wait; were they as patient, nobody would submit the third trial."""
+    limits(slurm, jobs=2)
+    assert said(capsys, "seed=range(0,3)")["waiting"] == 1
+    queued(slurm, *((f"1001_{number}", "mine.0001", str(sweep.path)) for number in (1, 2)))
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "1001")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+    now: list[float] = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[-1], sleep=lambda _: now.append(now[-1] + 30))
+    monkeypatch.setattr("sweeps.continue_.time", clock)
+    assert sweeps(["continue", "mine", "--patience", "60"]) == 0
+    assert len(now) - 1 == looks
+    assert len(slurm.submitted()) == 1
