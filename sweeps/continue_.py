@@ -40,8 +40,8 @@ def main(argv: Sequence[str]) -> int:
 
 def patiently(sweep: SweepFolder, seconds: float) -> Submitted:
     """The same, tried again for so long while nothing fits: the last jobs of a sweep that end at one time each see the
-    others, and none would submit more. While many are there, one that ends later does it; of a few that wait at one time
-    the last by its number waits twice as long, since all would leave at one time, too."""
+    others, and none would submit more. While many are there, one that ends later does it; of a few that wait at once
+    the last by its number waits twice as long, since all would leave at once, too."""
     deadline = time.monotonic() + seconds
     while True:
         try:
