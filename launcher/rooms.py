@@ -4,6 +4,8 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from launcher.errors import InputError
+
 _GROUP = "slurmwright.verbs"
 _SEVERAL = "multirun"
 """How the names begin of what is not typed as a verb, but takes over where several runs are asked for."""
@@ -15,8 +17,13 @@ def added() -> dict[str, EntryPoint]:
 
 
 def of_several(what: str) -> Callable[..., Any]:
-    """What does `submit`, `plan` or `runs` for a command that asks for several runs."""
-    loaded: Callable[..., Any] = _found()[f"{_SEVERAL}-{what}"].load()
+    """What does `submit`, `plan` or `runs` for a command that asks for several runs.
+
+    Raises InputError where the installed package does not know it, as after a pull without `make setup`."""
+    found = _found().get(f"{_SEVERAL}-{what}")
+    if found is None:
+        raise InputError("the environment was made for an earlier version of Slurmwright: type `make setup`")
+    loaded: Callable[..., Any] = found.load()
     return loaded
 
 

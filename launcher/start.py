@@ -36,7 +36,7 @@ def _let_leave(folder: RunFolder) -> None:
         if time.monotonic() > deadline:
             message = f"{folder.id} has its result, but its last attempt has not left in {LEAVING:.0f} s"
             raise SiteError(f"{message}: type the same again later, or `python -m launcher cancel {folder.id}`")
-        time.sleep(0.5)
+        time.sleep(1.0)  # Slurm is asked each time
 
 
 def _is_leaving(folder: RunFolder) -> bool:

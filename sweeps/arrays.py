@@ -18,7 +18,7 @@ from launcher.slurm.command import Refused
 from launcher.slurm.sbatch import read_job_id, submit_named
 from launcher.state import last_start
 from sweeps import ledger
-from sweeps.folder import SweepFolder, run_of
+from sweeps.folder import SweepFolder
 from sweeps.limits import Part, room, split
 from sweeps.shapes import Shape, Shapes
 
@@ -205,16 +205,16 @@ def new_chunk(sweep: SweepFolder, elements: list[int], work_dir: str) -> ledger.
 
 
 def running(sweep: SweepFolder) -> list[str]:
-    """Arrays of this sweep that are not over, which new ones follow where sweep.parallel bounds them all; those of one
-    element among them by which a trial goes on where requeues are forbidden."""
-    ids = {str(chunk.job_id) for chunk in ledger.chunks(sweep) if chunk.answer == "submitted"}
-    if not ids:
+    """Arrays of this sweep that are not over, which new ones follow where sweep.parallel bounds them all.
+
+    By their ids; and by name and folder those of one element by which a trial goes on where requeues are forbidden."""
+    chunks = [chunk for chunk in ledger.chunks(sweep) if chunk.answer == "submitted"]
+    if not chunks:
         return []
-    for trial in sweep.trials():
-        for event in run_of(sweep, trial).events():
-            if str(event.get("follows", "")).partition("_")[0] in ids:
-                ids.add(str(event["job_id"]).partition("_")[0])
-    return sorted({job.partition("_")[0] for job in queue.active()} & ids, key=int)
+    ids = {str(chunk.job_id) for chunk in chunks}
+    named = {(chunk.job_name, chunk.work_dir) for chunk in chunks}
+    active = [(job.id.partition("_")[0], (job.name, job.work_dir)) for job in queue.active_jobs()]
+    return sorted({array for array, name in active if array in ids or name in named}, key=int)
 
 
 def _mark(sweep: SweepFolder) -> None:

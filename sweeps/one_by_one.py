@@ -21,14 +21,16 @@ def run(grid: Grid, stand: Standing, origin: Origin, json: bool) -> int:
     """Run what is missing of a grid. Gives the exit code."""
     ready, _ = freeze_all(stand.needed, origin)
     runs = {each.number: each.trial.run for each in stand.needed}
-    return carry_out(grid.folder, ready, lambda trial: launch(runs[trial.number], False), stand.finished, json)
+    counts = {"trials": len(grid.trials), "finished": stand.finished}
+    return carry_out(grid.folder, ready, lambda trial: launch(runs[trial.number], False), counts, json)
 
 
 def carry_out(
-    sweep: SweepFolder, ready: Sequence[Ready], start: Callable[[Ready], int], finished: int, json: bool
+    sweep: SweepFolder, ready: Sequence[Ready], start: Callable[[Ready], int], counts: dict[str, int], json: bool
 ) -> int:
-    """Run trials, `finished` others being done. Gives the exit code: 0, 4 where one failed, 130 where one was
-    interrupted; the same command goes on."""
+    """Run trials; `counts` says how many the command is about (`trials`), and how many of these are `finished`.
+
+    Gives the exit code: 0, 4 where one failed, 130 where one was interrupted; the same command goes on."""
     failed: list[int] = []
     for place, trial in enumerate(ready, 1):
         report.say(f"trial {trial.number} ({place} of {len(ready)}): {trial.folder.id}")
@@ -39,18 +41,10 @@ def carry_out(
             return code
         failed += [trial.number] if code else []
     if json:
-        report.document(
-            {
-                "sweep_id": sweep.id,
-                "folder": str(sweep.path),
-                "trials": len(sweep.trials()),
-                "ran": len(ready),
-                "finished": finished,
-                "failed": failed,
-            }
-        )
+        said = {"sweep_id": sweep.id, "folder": str(sweep.path), "ran": len(ready), "failed": failed}
+        report.document(said | counts)
     else:
-        print(f"{sweep.id}: {len(ready) - len(failed)} of {len(ready)} trials trained, {finished} before")
+        print(f"{sweep.id}: {len(ready) - len(failed)} of {len(ready)} trials trained, {counts['finished']} before")
         report.say(f"python -m sweeps status {words.typed(sweep)}")
     if failed:
         report.say(f"failed: {', '.join(map(str, failed))}")

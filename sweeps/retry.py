@@ -6,8 +6,9 @@ from launcher import report
 from launcher.arguments import Parser
 from launcher.errors import InputError
 from launcher.local import start as start_here
+from launcher.start import FINISHED
 from sweeps import again, ledger, one_by_one
-from sweeps.folder import find_sweep
+from sweeps.folder import find_sweep, run_of
 from sweeps.submit import locked
 
 
@@ -37,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
             if arguments.json:
                 report.document({"sweep_id": sweep.id, "submitted": done.elements, "jobs": done.jobs})
             return 0
+        finished = sum(run_of(sweep, trial).result().get("status") in FINISHED for trial in sweep.trials())
+        counts = {"trials": len(known), "finished": finished}
         return one_by_one.carry_out(
-            sweep, ready, lambda trial: start_here(trial.config, trial.folder), len(known) - len(ready), arguments.json
+            sweep, ready, lambda trial: start_here(trial.config, trial.folder), counts, arguments.json
         )

@@ -40,7 +40,7 @@ def launch_grid(grid: Grid, line: argv.Line) -> int:
     if line.hold and not slurm:
         raise InputError("--hold: only jobs of Slurm can be held")
     fresh = not grid.folder.path.exists()
-    if fresh:
+    if fresh and standing(_numbered(grid)).needed:
         _preflight(grid)  # before anything is made: a refusal leaves no folder
     with locked(grid.folder):
         if slurm:
@@ -131,9 +131,8 @@ def write_record(grid: Grid, origin: Origin) -> None:
 
 def _preflight(grid: Grid) -> None:
     """The checks that need the site, once for each shape of job; offline, for all weights and rows of the sweep."""
-    for shared in assets.groups([trial.run for trial in grid.trials]):
-        if (config := shared.runs[0].config).offline:
-            complete.require(config)
+    for shared in assets.groups([trial.run for trial in grid.trials if trial.run.config.offline]):
+        complete.require(shared.runs[0].config)
     configs = [shape.config for shape in grid.shapes.found] or [grid.trials[0].run.config]
     found = [problem for config in configs for problem in preflight.check(config)]
     if any(not problem.warning for problem in found):

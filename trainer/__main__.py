@@ -53,7 +53,7 @@ def worker(argv: list[str]) -> None:
     would tell were SIGABRT, not what went wrong."""
     try:
         code = main(argv)
-    except Exception:
+    except Exception:  # as the interpreter would: told, and an exit code
         sys.excepthook(*sys.exc_info())  # torch has set one that marks the lines with the rank
         code = 1
     if code:

@@ -42,10 +42,10 @@ def again(folder: RunFolder, attempt: int, job: Job, cause: str, exclude: Sequen
     exclude = _bearable(exclude, facts)
     for node in exclude:
         folder.append_event("node_excluded", attempt, node=node)
-    complaint = FORBIDDEN if way == "singleton chain" else _requeue(job, exclude)
-    return (
-        None if complaint is None else _chain(folder, job.job_id, facts.get("JobName", folder.id), exclude, complaint)
-    )
+    why = FORBIDDEN if way == "singleton chain" else _requeue(job, exclude)
+    if why is None:
+        return None
+    return _chain(folder, job.job_id, facts.get("JobName", folder.id), exclude, why)
 
 
 def deadline(job_id: str) -> float | None:
@@ -126,7 +126,9 @@ def _chain(folder: RunFolder, job_id: str, name: str, exclude: Sequence[str], wh
         parts = [found.partition("_") for found in waiting.split()]
         return next((other for other, _, index in parts if other != array and index.strip("[]") == task), "")
 
-    flags = ["--parsable", *(f"--exclude={','.join(nodes)}" for nodes in [exclude] if nodes)]
+    flags = ["--parsable"]
+    if exclude:
+        flags.append(f"--exclude={','.join(exclude)}")
     if task:
         flags += [f"--array={task}", f"--dependency=afterany:{job_id}", *_of_array(folder, python, store)]
     else:
@@ -139,13 +141,14 @@ def _chain(folder: RunFolder, job_id: str, name: str, exclude: Sequence[str], wh
         return f"{why}; sbatch refuses a job after this one, too: {answer.said.strip()}"
     number = max(folder.attempt_numbers(), default=0) + 1
     chained += f"_{task}" if task else ""
-    folder.append_event("submitted", number, job_id=chained, why=why, follows=job_id)
+    folder.append_event("submitted", number, job_id=chained, why=why)
     return None
 
 
 def _of_array(folder: RunFolder, python: str, store: str) -> list[str]:
     """How a trial's array was submitted: it finds its run by its number in the list beside the script."""
-    script = folder.script.resolve()
+    # Not resolved: by the folder as it is called, the job is known to belong to the sweep.
+    script = Path(os.path.normpath(folder.path / os.readlink(folder.script)))
     sweep, chunk = script.parents[1], script.with_suffix("")
     logs = _pattern(chunk) + "/%a/slurm-%A_%a.log"
     listed = script.with_suffix(".txt")

@@ -104,7 +104,12 @@ def find_array(name: str, work_dir: str) -> str | None:
 def active() -> list[str]:
     """Ids of the jobs that this user has queued and running, each task of an array one. Raises SiteError where Slurm
     does not answer."""
-    return [job.id for job in _squeue() if not job.ended]
+    return [job.id for job in active_jobs()]
+
+
+def active_jobs() -> list[Job]:
+    """The same with all that Slurm says of them."""
+    return [job for job in _squeue() if not job.ended]
 
 
 def find_steps(job_id: str, name: str) -> list[str]:

@@ -74,8 +74,7 @@ def test_a_trial_of_an_array_is_submitted_by_its_number(tmp_path: Path) -> None:
         f"sbatch --parsable --array=2 --dependency=afterany:70_2 --chdir={tmp_path}/sweep "
         f"--output={chunk}/%a/slurm-%A_%a.log {chunk}.sbatch {tmp_path}/sweep {chunk}.txt /usr/bin/python3 /store"
     )
-    [line] = [line for line in folder.events() if line["event"] == "submitted"]
-    assert (line["job_id"], line["attempt"], line["follows"]) == ("78_2", 2, "70_2")
+    assert chained(folder) == [("78_2", 2)]
 
 
 def test_a_trial_of_an_array_is_requeued_alone(tmp_path: Path) -> None:

@@ -21,13 +21,18 @@ def answer(capfd: pytest.CaptureFixture[str], *words: str, expect: int = 0) -> d
     return document | {"said": said.err}
 
 
-@pytest.mark.train
-def test_all_that_trials_of_a_sweep_touch_is_staged_and_proved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What says model and rows, with a store of their own."""
     monkeypatch.setenv("SLURMWRIGHT_STORE", str(tmp_path / "store"))
     rows = tiny_rows(tmp_path / "rows.jsonl", 40)
-    words = [f"model.id={tiny_llama(tmp_path / 'tiny')}", "+model=hf", "data=file", f"data.path={rows}"]
+    return [f"model.id={tiny_llama(tmp_path / 'tiny')}", "+model=hf", "data=file", f"data.path={rows}"]
+
+
+@pytest.mark.train
+def test_all_that_trials_of_a_sweep_touch_is_staged_and_proved(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     swept = [*words, "data.max_length=32,64", "adapter.r=4,8,16", "-m"]
     staged = answer(capfd, "stage", *swept, "--bundle", str(tmp_path / "tiny.bundle"))
     assert len(staged["staged"]) == 2, "adapters share weights and rows"
@@ -45,7 +50,7 @@ def test_all_that_trials_of_a_sweep_touch_is_staged_and_proved(
     missing = tmp_path / "store" / prepared[1]
     missing.rename(tmp_path / "gone")
     lacking = answer(capfd, "verify", *swept, "offline=true", expect=5)
-    assert all(Path(lack["file"]).is_relative_to(missing) for lack in lacking["missing"])
+    assert lacking["missing"] and all(Path(lack["file"]).is_relative_to(missing) for lack in lacking["missing"])
     assert "data.max_length=32,64 adapter.r=4,8,16 -m --store" in lacking["fix"]
     submitted = [*swept, "offline=true", "cluster=1xh100", f"run.root={tmp_path / 'runs'}"]
     refused = answer(capfd, *submitted, expect=5)
@@ -56,12 +61,9 @@ def test_all_that_trials_of_a_sweep_touch_is_staged_and_proved(
 
 @pytest.mark.train
 def test_a_search_has_what_its_choices_touch_staged_in_every_combination(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("SLURMWRIGHT_STORE", str(tmp_path / "store"))
-    rows = tiny_rows(tmp_path / "rows.jsonl", 40)
-    words = [f"model.id={tiny_llama(tmp_path / 'tiny')}", "+model=hf", "data=file", f"data.path={rows}", "sweep=tpe"]
-    searched = ["data.max_length=32,64", "seed=1,2", "method.learning_rate=tag(log,interval(1e-5,1e-3))"]
+    searched = ["sweep=tpe", "data.max_length=32,64", "seed=1,2", "method.learning_rate=tag(log,interval(1e-5,1e-3))"]
     assert len(answer(capfd, "stage", *words, *searched)["staged"]) == 4
     assert answer(capfd, "verify", *words, *searched, "offline=true")["complete"] is True
 

@@ -33,6 +33,10 @@ SURE = 5.0
 """Seconds for which a job must be gone: between its end and its requeue it looks so, too."""
 
 
+WHY_NOT = (["squeue", "--all"], ["sinfo", "--Node", "--long"], ["scontrol", "show", "job"])
+"""What Slurm is asked when a run does not go on."""
+
+
 class TooLate(Exception):
     """The moment had passed when the fault was ready; it is tried again."""
 
@@ -266,7 +270,10 @@ class Striker:
                 self._login.launcher("resume", str(self._folder.path))
                 return True
             time.sleep(0.5)
-        raise Missed(f"the run does not go on after attempt {moment.attempt}\n{all_logs(self._folder)}")
+        slurm = [self._cluster.run(words).stdout for words in WHY_NOT]
+        raise Missed(
+            f"the run does not go on after attempt {moment.attempt}\n{''.join(slurm)}\n{all_logs(self._folder)}"
+        )
 
     def _finished(self) -> bool:
         return bool(self._folder.result().get("status") == "completed")

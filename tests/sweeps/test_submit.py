@@ -261,10 +261,12 @@ def test_a_trial_that_goes_on_in_an_array_of_its_own_belongs_to_the_sweep(
     """As where requeues are forbidden, twice; a job that somebody else's sweep has for a trial does not."""
     said(capsys, "seed=1,2,3")
     runs = [run_of(sweep, trial) for trial in sweep.trials()]
-    runs[0].append_event("submitted", 2, job_id="2001_1", follows="1001_1")
-    runs[0].append_event("submitted", 3, job_id="2002_1", follows="2001_1")
+    runs[0].append_event("submitted", 2, job_id="2001_1")
+    runs[0].append_event("submitted", 3, job_id="2002_1")
     runs[1].append_event("submitted", 2, job_id="3001_7")
-    queued(slurm, *((job, "mine.0001", str(sweep.path)) for job in ("1001_3", "2002_1", "3001_7")))
+    elsewhere = str(sweep.path.with_name("other"))
+    places = {"1001_3": str(sweep.path), "2002_1": str(sweep.path), "3001_7": elsewhere}
+    queued(slurm, *((job, "mine.0001", place) for job, place in places.items()))
     document = said(capsys, "seed=1,2,3")
     assert (document["submitted"], document["active"]) == (0, 3)
     assert sweeps(["cancel", "mine"]) == 0
