@@ -40,7 +40,7 @@ class Completeness:
     """What was found."""
 
     lacks: list[Lack]
-    assets: list[dict[str, Any]]
+    assets: Sequence[Mapping[str, Any]]
     """The record's assets; empty where nothing was staged."""
 
 

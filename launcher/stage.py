@@ -83,12 +83,9 @@ def _answer(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         report.document(answer)
         return
-    for record in answer["staged"]:
-        for asset in record["assets"]:
-            size = sum(file["size"] for file in asset["files"])
-            print(
-                report.one_line(f"{asset['kind']:10} {asset['id']}: {len(asset['files'])} files, {report.human(size)}B")
-            )
+    for asset in touched.distinct(asset for record in answer["staged"] for asset in record["assets"]):
+        size = sum(file["size"] for file in asset["files"])
+        print(report.one_line(f"{asset['kind']:10} {asset['id']}: {len(asset['files'])} files, {report.human(size)}B"))
     print(f"store      {answer['store']}")
     for part in answer.get("bundle", {}).get("parts", []):
         print(f"part       {part['name']}: {report.human(part['size'])}B")

@@ -1,7 +1,8 @@
 """Whose weights and rows a command touches: one run's, or those of all trials of a sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from conf.staged import staged_key
 from launcher import argv
@@ -31,6 +32,11 @@ def runs(line: argv.Line, store: str | None) -> list[Resolved]:
     for run in found:
         first.setdefault(staged_key(run.config), run)
     return list(first.values())
+
+
+def distinct(assets: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Assets of several runs, each once."""
+    return list({(asset["kind"], asset["path"]): asset for asset in assets}.values())
 
 
 def typed(line: argv.Line) -> Sequence[str]:

@@ -37,8 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 def _together(found: Sequence[Completeness]) -> Completeness:
     """What several runs touch and lack, each once."""
     lacks = dict.fromkeys(lack for each in found for lack in each.lacks)
-    assets = {(asset["kind"], asset["path"]): asset for each in found for asset in each.assets}
-    return Completeness(list(lacks), list(assets.values()))
+    return Completeness(list(lacks), touched.distinct(asset for each in found for asset in each.assets))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,6 +41,10 @@ def test_all_that_trials_of_a_sweep_touch_is_staged_and_proved(
 
     assert answer(capfd, "verify", *swept, "offline=true")["complete"] is True
 
+    assert cli.main(["stage", *swept]) == 0
+    listed = [line.split()[0] for line in capfd.readouterr().out.splitlines()]
+    assert listed.count("models") == 1 and listed.count("data") == 2, "what is shared is listed once"
+
     unpacked = ["--store", str(tmp_path / "elsewhere")]
     answer(capfd, "stage", "--from-bundle", str(tmp_path / "tiny.bundle"), *unpacked)
     assert answer(capfd, "verify", *swept, "offline=true", *unpacked)["complete"] is True
