@@ -19,6 +19,7 @@ REASONS = {
     "Dependency": "waits for another job",
     "DependencyNeverSatisfied": "the job that it waits for failed: cancel it and resume later",
     "BeginTime": "waits for its begin time, or the pause after a requeue",
+    queue.LAUNCH_FAILED: "a node could not start it, mostly since an old start still ran there: type `resume` for it",
     "JobHeldUser": "held: scontrol release JOB",
     "JobHeldAdmin": "held by an administrator",
     "PartitionTimeLimit": "cluster.time is over the partition's limit",

@@ -143,12 +143,18 @@ def _state(folder: RunFolder) -> State:
 
 
 def _tell(folder: RunFolder, state: State, json: bool) -> int:
-    """Say where a run stands that needs no start."""
+    """Say where a run stands that needs no start. A job that Slurm holds since a node could not start it is released."""
+    from launcher.slurm import queue
+
     if state.status in FINISHED:
         result = folder.result()
         report.say(f"{folder.id} is finished: nothing is started")
         return _answer(folder, json, status=state.status, job_id=state.job_id, result=result)
-    report.say(f"{folder.id} is {state.status}: nothing is started. {state.message}".rstrip())
+    if state.job is not None and state.job.reason == queue.LAUNCH_FAILED:
+        queue.release(state.job.id)
+        report.say(f"{folder.id}: Slurm held job {state.job.id}, which a node could not start; it is released")
+    else:
+        report.say(f"{folder.id} is {state.status}: nothing is started. {state.message}".rstrip())
     return _answer(folder, json, status=state.status, job_id=state.job_id)
 
 

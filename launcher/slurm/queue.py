@@ -20,6 +20,8 @@ ENDED = frozenset(
 _WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"})
 _PLAIN = {"SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0"}
 """Times and array ranges in full, whatever a person has set for reading."""
+LAUNCH_FAILED = "launch failed requeued held"
+"""Reason of a job that Slurm has put back and holds since a node could not start it; a person has to release it."""
 _SEPARATOR = "\x1f"
 _NOTHING = ("", "N/A", "(null)", "Unknown", "None", "None assigned")
 MOST_TASKS = 1 << 22
@@ -117,6 +119,11 @@ def find_steps(job_id: str, name: str) -> list[str]:
     command = ["squeue", "--steps", f"--job={job_id}", "--noheader", f"--format=%i{_SEPARATOR}%j"]
     lines = [line.split(_SEPARATOR) for line in call(command, TIMEOUT).splitlines()]
     return [parts[0].strip() for parts in lines if len(parts) == 2 and parts[1].strip() == name]
+
+
+def release(job_id: str) -> None:
+    """Let a held job be started. Raises SiteError where Slurm refuses or does not answer."""
+    call(["scontrol", "release", job_id], TIMEOUT)
 
 
 def wait_until_gone(job_id: str, seconds: float) -> bool:

@@ -35,9 +35,9 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "runs" / "mine")
 
 
-def queued(slurm: FakeSlurm, folder: RunFolder, job_id: str) -> None:
+def queued(slurm: FakeSlurm, folder: RunFolder, job_id: str, reason: str = "Priority") -> None:
     """Let squeue show a pending job of the run."""
-    fields = (job_id, "PENDING", "Priority", "N/A", "", str(folder.code), folder.id)
+    fields = (job_id, "PENDING", reason, "N/A", "", str(folder.code), folder.id)
     slurm.answer("squeue", 0, "\x1f".join(fields) + "\n")
 
 
@@ -70,6 +70,24 @@ def test_what_is_queued_is_not_submitted_again(
     assert (document["status"], document["job_id"], document["run_id"]) == ("queued", "1001", "mine")
     assert len(slurm.submitted()) == 1
     assert folder.config().cluster.time != "30"
+
+
+def test_a_job_that_slurm_holds_after_a_failed_launch_is_released(
+    slurm: FakeSlurm, folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Slurm 22.05 says it; one that a person holds stays held."""
+    assert main(COMMAND) == 0
+    queued(slurm, folder, "1001", "JobHeldUser")
+    assert main(["resume", "mine"]) == 0
+    assert slurm.calls("scontrol") == []
+    queued(slurm, folder, "1001", "launch failed requeued held")
+    capsys.readouterr()
+    assert main(["status", "mine"]) == 0
+    assert "a node could not start it" in " ".join(capsys.readouterr().out.split())
+    assert main(["resume", "mine"]) == 0
+    assert "Slurm held job 1001, which a node could not start; it is released" in capsys.readouterr().err
+    assert slurm.calls("scontrol") == [["release", "1001"]]
+    assert len(slurm.submitted()) == 1
 
 
 def test_what_is_finished_says_so_and_needs_no_slurm(
