@@ -143,7 +143,7 @@ def _state(folder: RunFolder) -> State:
 
 
 def _tell(folder: RunFolder, state: State, json: bool) -> int:
-    """Say where a run stands that needs no start. A job that Slurm holds since a node could not start it is released."""
+    """Say where a run stands that needs no start. A job that Slurm holds after a failed launch is released."""
     from launcher.slurm import queue
 
     if state.status in FINISHED:

@@ -16,6 +16,7 @@ from launcher.slurm.submit import submit
 from launcher.state import job_ids, state_of
 from tests.launcher.folders import config, run
 from tests.slurm.cluster import Cluster
+from tests.slurm.launching import Login, wait_for_event
 
 REPOSITORY = Path(__file__).parents[2]
 HOSTILE = """it's "x" \\ $(touch pwned) `touch pwned` #no ;touch pwned & $HOME"""
@@ -129,3 +130,27 @@ def test_here_uses_the_nodes_of_the_allocation(tmp_path: Path) -> None:
     assert len(nodes) == 2
     assert "mine: lost" in done.stdout, done.stderr  # this agent leaves no result
     assert done.returncode == 4
+
+
+def test_a_job_held_after_a_failed_launch_is_told_and_released(cluster: Cluster, tmp_path: Path) -> None:
+    """A node that cannot write its spool folder, as one that still runs an old start, fails the launch."""
+    person = Login(cluster, tmp_path, tmp_path / "store")
+    spool = Path(cluster.layout.folder) / "spool" / "n4"
+    kept = spool.rename(spool.with_name("n4.kept"))
+    try:
+        spool.touch()
+        folder = person.submit("+model=smollm2_135m", "site.prepare=run", "site.nodelist=n4", "cluster.nodes=1")
+        deadline = time.monotonic() + 60
+        while (row := person.launcher("status", folder.id)["runs"][0])["reason"] != queue.LAUNCH_FAILED:
+            assert time.monotonic() < deadline, row
+            time.sleep(1)
+    finally:
+        spool.unlink(missing_ok=True)
+        kept.rename(spool)
+    cluster.run(["scontrol", "update", "nodename=n4", "state=resume"], check=False)  # Slurm may have drained it
+    try:
+        assert person.launcher("resume", folder.id)["job_id"] == row["job_id"]
+        wait_for_event(folder, "started")
+    finally:
+        person.launcher("cancel", folder.id)
+    assert [line["job_id"] for line in folder.events() if line["event"] == "submitted"] == [row["job_id"]]
