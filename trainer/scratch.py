@@ -5,6 +5,7 @@ Layout below site.scratch: `slurmwright-<uid>/<digest>/` (complete or absent), `
 copy is never trusted: before each use every file's size and sha256 are held against the store's listing.
 """
 
+import enum
 import fcntl
 import getpass
 import hashlib
@@ -43,6 +44,14 @@ log = logging.getLogger(__name__)
 
 class NoScratch(Exception):
     """Something cannot be had from the scratch disk; the store has it."""
+
+
+class Copy(enum.Enum):
+    """What was found in a copy's place."""
+
+    WHOLE = enum.auto()
+    DAMAGED = enum.auto()
+    MISSING = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,13 @@ class Scratch:
         target = self.root / entry.digest
         handle = os.open(self.root / "locks" / entry.digest, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            while not self._shared(handle, target, files):
+            while (found := self._shared(handle, target, files)) is not Copy.WHOLE:
                 if _lock(handle, fcntl.LOCK_EX):
-                    self._make(entry, target, files)
+                    # Another job may have made it since it was looked for.
+                    if not self._is_whole(target, files):
+                        self._make(entry, target, files)
                     fcntl.flock(handle, fcntl.LOCK_UN)
-                elif target.is_dir() and _lock(handle, fcntl.LOCK_SH):
+                elif found is Copy.DAMAGED:
                     raise NoScratch(f"the copy in {target} is damaged, and another job reads it")
                 else:
                     self._pause()
@@ -108,14 +119,18 @@ class Scratch:
         while self._held:
             os.close(self._held.pop())
 
-    def _shared(self, handle: int, target: Path, files: Files) -> bool:
-        """Hold the lock together with other readers, if the copy is whole; else leave it free, or to who makes it."""
+    def _shared(self, handle: int, target: Path, files: Files) -> Copy:
+        """What there is, looked at under the readers' lock, which is kept where the copy is whole, else given back."""
         if not _lock(handle, fcntl.LOCK_SH):
-            return False
-        if target.is_dir() and self._all(lambda file: _is_whole(target / file["name"], file), files):
-            return True
+            return Copy.MISSING  # or being made
+        if self._is_whole(target, files):
+            return Copy.WHOLE
+        found = Copy.DAMAGED if target.is_dir() else Copy.MISSING
         fcntl.flock(handle, fcntl.LOCK_UN)
-        return False
+        return found
+
+    def _is_whole(self, target: Path, files: Files) -> bool:
+        return target.is_dir() and self._all(lambda file: _is_whole(target / file["name"], file), files)
 
     def _make(self, entry: Entry, target: Path, files: Files) -> None:
         """Copy what is missing or damaged, beside its place, and rename it. Called with the exclusive lock."""

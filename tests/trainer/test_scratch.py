@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import trainer.scratch
 from conf.folder import RunFolder, write_json
 from conf.schema.run import RunConfig
 from tests.trainer import runs
@@ -99,6 +100,26 @@ def test_jobs_that_race_copy_once(tmp_path: Path) -> None:
     said = [racer.communicate(timeout=60)[0].split() for racer in racers]
     assert sorted(int(copied) for _, copied in said) == [0, 0, 0, 3002]
     assert len({copy for copy, _ in said}) == 1 and same(Path(said[0][0]), made)
+
+
+@pytest.mark.parametrize("reads_on", [True, False])
+def test_a_copy_made_between_a_look_and_a_lock_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads_on: bool
+) -> None:
+    made, files = entry(tmp_path)
+    maker, late = scratch(tmp_path), scratch(tmp_path)
+    lock = trainer.scratch._lock
+
+    def refused(handle: int, kind: int) -> bool:
+        monkeypatch.setattr(trainer.scratch, "_lock", lock)
+        maker.hold(made, files)
+        if not reads_on:
+            maker.release()
+        return False
+
+    monkeypatch.setattr(trainer.scratch, "_lock", refused)
+    assert same(late.hold(made, files), made)
+    assert (maker.copied, late.copied) == (3002, 0)
 
 
 def test_old_copies_go_and_those_that_are_read_stay(tmp_path: Path) -> None:
