@@ -73,6 +73,8 @@ def figures(storm: Storm) -> list[list[str]]:
         ["goodput", f"{state.calm.steps * state.calm.step_seconds / held:.3f}" if held else "?"],
         ["step time of the calm run", f"{state.calm.step_seconds:.3f} s"],
     ]
+    if released := sum(hit.released for hit in state.hits):
+        rows.append(["times that Slurm held the job after a failed launch, and `resume` released it", str(released)])
     if saved:
         rows.append(["notice to durable checkpoint, median / most", _spread(saved)])
     if starts:

@@ -31,6 +31,9 @@ class Hit:
     """Seconds from the notice to the durable checkpoint; None without a notice, or where nothing was unsaved."""
     by_hand: bool = False
     """Whether somebody had to resume the run afterwards."""
+    released: int = 0
+    """Times that Slurm held the job after a launch that failed on a node, mostly since an old start still ran there,
+    and `resume` released it."""
 
     @property
     def lost(self) -> int | None:

@@ -33,6 +33,8 @@ SURE = 5.0
 """Seconds for which a job must be gone: between its end and its requeue it looks so, too."""
 
 
+HELD = "launch_failed_requeued_held"
+"""Reason of a job that waits for somebody since a node could not start it."""
 WHY_NOT = (["squeue", "--all"], ["sinfo", "--Node", "--long"], ["scontrol", "show", "job"])
 """What Slurm is asked when a run does not go on."""
 
@@ -76,13 +78,13 @@ class Striker:
             mend()
         if self._lost(moment, seldom=False):
             self._over = moment.attempt
-        by_hand = self._go_on(moment)
+        hit = Hit(number, fault.kind, fault.phase, moment.attempt, moment.before, when, detail)
+        self._go_on(moment, hit)
         made = self._watch.look().steps_of(moment.attempt)
         if fault.kind == "slurmctld":
             made = self._watch.steps_of(moment.attempt, until=when)
         # Told at step k, a run may still end step k + 1.
-        before = max(moment.before, made[-1] if made else 0)
-        hit = Hit(number, fault.kind, fault.phase, moment.attempt, before, when, detail, by_hand=by_hand)
+        before = hit.before = max(moment.before, made[-1] if made else 0)
         if fault.kind in NOTICE:
             hit.saved = self._saved(moment.attempt)
         print(f"{time.strftime('%H:%M:%S')} fault {number + 1}: {fault.kind} in {fault.phase} at step {before} "
@@ -253,27 +255,38 @@ class Striker:
             f"the end of attempt {moment.attempt}",
         )
 
-    def _go_on(self, moment: Moment) -> bool:
-        """Wait for the next attempt. Where the run has ended for good, resume it as a person would; gives whether that
-        was needed. Raises Missed when neither helps."""
+    def _go_on(self, moment: Moment, hit: Hit) -> None:
+        """Wait for the next attempt. Where the run has ended for good, or Slurm holds it, resume it as a person would,
+        and note it. Raises Missed when that does not help."""
         deadline, gone_since = time.monotonic() + ATTEMPT, 0.0
         while time.monotonic() < deadline:
             self._watch.look()
             if self._watch.attempt > moment.attempt or self._alive() or self._finished():
-                return False
-            state = self._cluster.job(inflict.job_of(self._folder)).get("JobState", "COMPLETED")
-            if state not in GONE:
+                return
+            job = self._cluster.job(inflict.job_of(self._folder))
+            if job.get("Reason") == HELD:
+                self._release()
+                hit.released += 1
+                deadline = time.monotonic() + ATTEMPT
+            elif job.get("JobState", "COMPLETED") not in GONE:
                 gone_since = 0.0
             elif gone_since == 0.0:
                 gone_since = time.monotonic()
-            elif time.monotonic() - gone_since > SURE:
+            elif time.monotonic() - gone_since > SURE and not hit.by_hand:
                 self._login.launcher("resume", str(self._folder.path))
-                return True
+                hit.by_hand = True
             time.sleep(0.5)
         slurm = [self._cluster.run(words).stdout for words in WHY_NOT]
         raise Missed(
             f"the run does not go on after attempt {moment.attempt}\n{''.join(slurm)}\n{all_logs(self._folder)}"
         )
+
+    def _release(self) -> None:
+        """Do what it takes once Slurm could not launch the job: the site's part, then the user's."""
+        states = self._cluster.run(["sinfo", "--noheader", "--Node", "--format=%N %T"]).stdout.splitlines()
+        for drained in {line.split()[0] for line in states if "drain" in line}:
+            self._cluster.run(["scontrol", "update", f"nodename={drained}", "state=resume"], check=False)
+        self._login.launcher("resume", str(self._folder.path))
 
     def _finished(self) -> bool:
         return bool(self._folder.result().get("status") == "completed")
