@@ -78,6 +78,12 @@ class RunFolder:
         said = read_json(self.plan_file).get("site", {}).get("goes_on")
         return said if said in get_args(GoesOn) else "not known"
 
+    @property
+    def site_history(self) -> tuple[int, float]:
+        """Losses of nodes that the submitter's jobs had seen at this site, and their node-hours, as the plan says."""
+        said = read_json(self.plan_file).get("site", {}).get("history") or {}
+        return int(said.get("node_failures", 0)), float(said.get("node_hours", 0.0))
+
     def events(self) -> list[dict[str, Any]]:
         """All complete lines of events.jsonl, in order of writing."""
         return read_lines(self.events_file)

@@ -14,7 +14,7 @@ from launcher.errors import SiteError
 from launcher.meaning import describe, meanings
 from launcher.report import document, one_line, say
 from launcher.site import site_facts, user_cache, with_trial
-from launcher.slurm.facts import SiteFacts
+from launcher.slurm.facts import HISTORY_DAYS, SiteFacts
 from launcher.slurm.from_node import NodeFacts, Place, Wanted, ask_node, try_requeue
 from launcher.slurm.reach import NAMES
 
@@ -113,6 +113,7 @@ def _rows(facts: SiteFacts) -> Iterator[tuple[str, str]]:
         "accounting": ("accounting", _accounting(facts)),
         "your accounts": ("associations", list(dict.fromkeys(each.account for each in facts.associations))),
         "your QOS": ("qos", sorted({name for each in facts.associations for name in each.qos})),
+        f"last {HISTORY_DAYS} days": ("history", _history(facts)),
         "jobs at once": ("max_job_count", _value(facts.submit_limit())),
     }
     for name, (field, values) in shown.items():
@@ -130,6 +131,13 @@ def _value(value: object, unit: str = "") -> list[str]:
     if value is None:
         return []
     return [("yes" if value else "no") if isinstance(value, bool) else f"{value}{unit}"]
+
+
+def _history(facts: SiteFacts) -> list[str]:
+    if facts.history is None:
+        return []
+    failures, hours = facts.history.node_failures, facts.history.node_hours
+    return [f"{failures} of your jobs lost a node in {hours:.1f} node-hours"]
 
 
 def _accounting(facts: SiteFacts) -> list[str]:

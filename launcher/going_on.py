@@ -1,5 +1,8 @@
 """How an interrupted run goes on at a site: what its file says, else what the probe has found, else not known."""
 
+from dataclasses import asdict
+from typing import Any
+
 from conf.folder import GoesOn
 from conf.schema.run import RunConfig
 from launcher.site import recall
@@ -22,3 +25,9 @@ def goes_on(config: RunConfig) -> GoesOn:
     if allowed is None:
         return "not known"
     return "requeue" if allowed else "singleton chain"
+
+
+def history() -> dict[str, Any] | None:
+    """How often nodes failed under this user's jobs, as the probe has found: `node_failures` and `node_hours`."""
+    facts = recall()
+    return None if facts is None or facts.history is None else asdict(facts.history)

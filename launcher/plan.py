@@ -15,7 +15,7 @@ from conf.schema.problems import Problem
 from conf.schema.run import RunConfig
 from conf.schema.trainable import initial_rank, trainable_count
 from launcher import argv, report
-from launcher.going_on import IN_WORDS, goes_on
+from launcher.going_on import IN_WORDS, goes_on, history
 from launcher.resolve import Resolved, resolve
 from launcher.slurm.flags import flags
 from launcher.slurm.script import command, render
@@ -67,7 +67,7 @@ def site_request(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
     asked: dict[str, Any] = {"name": config.site.name, "kind": cluster.kind, "nodes": cluster.nodes}
     asked |= {"devices_per_node": cluster.devices_per_node, "device": config.gpu.name}
     if cluster.kind == "slurm":
-        asked["goes_on"] = goes_on(config)
+        asked |= {"goes_on": goes_on(config), "history": history()}
         asked |= {"time": cluster.time, "partition": config.site.partition, "account": config.site.account}
         asked |= {"flags": flags(config, folder.id), "command": command(config, folder)}
     return asked

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 from conf.folder import Cause, Event, RunFolder, now, read_json, write_json
 from conf.schema.identity import is_identity
 from conf.schema.run import RunConfig
-from trainer.budget import Decision, decide
+from trainer.budget import COUNTED, Decision, decide
 from trainer.ends import End
 from trainer.job import Job
 from trainer.last_words import log_size, said_in_log
@@ -30,6 +31,19 @@ def left(attempt: Path) -> int | None:
     """The step after which all workers left together; None where they did not."""
     step = read_json(attempt / LEFT).get("step")
     return None if step is None else int(step)
+
+
+def surprises(folder: RunFolder) -> tuple[int, float]:
+    """Attempts that ended without a save of their last step though another could go on, and the node-hours of all;
+    what the submitter's jobs had seen at this site before is counted in."""
+    found, held = folder.site_history
+    for number in folder.attempt_numbers():
+        record = read_json(folder.attempt_folder(number) / "attempt.json")
+        if record.get("ended"):
+            found += record.get("cause") in COUNTED and left(folder.attempt_folder(number)) is None
+            lasted = datetime.fromisoformat(record["ended"]) - datetime.fromisoformat(record["started"])
+            held += len(record["nodes"]) * lasted.total_seconds() / 3600
+    return found, held
 
 
 class AttemptRecord:

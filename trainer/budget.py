@@ -18,6 +18,8 @@ _BUDGET = {
     "unknown": "crashes",
 }
 """Cause -> the limit that it is counted against. Other causes end the run: nothing would be different next time."""
+COUNTED = frozenset(_BUDGET)
+"""Causes after which a run can go on by itself."""
 _NODES = ("node_failure",)
 """Causes after which the node that is to blame is left out."""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 NODE_HOURS = 3700.0
 """Hours of one node between two failures where the run does not say: 6.5 failures in 1000 node-days, as on Meta's RSC-1
 (Kokolis et al. 2024, arXiv:2410.21680)."""
+WEIGHT = 0.05
+"""How many failures NODE_HOURS counts as beside those that were seen: sites differ by orders of magnitude."""
 FIRST_SECONDS = 600.0
 """Longest time to the first save, while what one costs is not known."""
 ASSUMED_COST = 5.0
@@ -40,6 +42,14 @@ def steps_between(cost: float, write: float, between: float, step: float, most: 
     return max(1, math.floor(seconds / max(step, 1e-9)))
 
 
+def node_hours(failures: int, held: float) -> float:
+    """Hours of one node between two failures, after `failures` in `held` node-hours of this run and of jobs before it.
+
+    The mean of the posterior's rate, inverted: failures come as a Poisson process, whose rate has a Gamma prior of
+    shape WEIGHT and mean 1 / NODE_HOURS (Gelman et al., Bayesian Data Analysis, section 2.6)."""
+    return (WEIGHT * NODE_HOURS + held) / (WEIGHT + failures)
+
+
 @dataclass(frozen=True)
 class Choice:
     """An interval with the numbers that led to it, in seconds but for `steps`."""
@@ -56,9 +66,9 @@ class Choice:
 class AutoInterval:
     """Decides on rank 0 when a save is due; the others hear of it at the step boundary. Draws no random number."""
 
-    def __init__(self, mtbf_hours: float | None, nodes: int, step: int) -> None:
-        """`mtbf_hours`: of one node, None is NODE_HOURS. `step`: where this attempt begins."""
-        self.between = (mtbf_hours or NODE_HOURS) * 3600 / nodes
+    def __init__(self, mtbf_hours: float, nodes: int, step: int) -> None:
+        """`mtbf_hours`: of one node. `step`: where this attempt begins."""
+        self.between = mtbf_hours * 3600 / nodes
         self.saved = step
         self._times: deque[float] = deque(maxlen=_STEPS)
         self._measured: tuple[float, float] | None = None

@@ -11,8 +11,9 @@ import torch
 
 from conf.schema.run import RunConfig
 from trainer import checkpoint, resume
+from trainer.attempt import surprises
 from trainer.behind import Behind
-from trainer.interval import AutoInterval, Choice
+from trainer.interval import AutoInterval, Choice, node_hours
 from trainer.progress import Progress
 from trainer.recording import Recorder
 from trainer.retention import Retention
@@ -59,7 +60,8 @@ class Saver:
             self.retention.trust(resumed)
         settings = self.trainer.run.checkpoint
         if settings.interval == "auto" and settings.per_epoch is None:
-            self.auto = AutoInterval(settings.mtbf_hours, self.trainer.run.cluster.nodes, step)
+            hours = settings.mtbf_hours or node_hours(*surprises(self.trainer.folder))
+            self.auto = AutoInterval(hours, self.trainer.run.cluster.nodes, step)
             for event in self.trainer.folder.events():
                 if event["event"] == "checkpoint_committed" and "stall" in event:
                     self.auto.measure(event["stall"], event["seconds"])

@@ -11,6 +11,8 @@ NEVER_FORBID = frozenset(
      "user_defaults"}
 )  # fmt: skip
 """Slurm's own plugins that leave alone whether a job may be requeued. Others (lua, a site's own) may do anything."""
+HISTORY_DAYS = 28
+"""Days of accounts that are read for how often nodes fail."""
 PreemptMode = Literal["off", "requeue", "cancel", "suspend"]
 
 
@@ -92,6 +94,16 @@ class Preemption:
 
 
 @dataclass(frozen=True)
+class History:
+    """What became of this user's own jobs in the last HISTORY_DAYS."""
+
+    node_failures: int
+    """Jobs that lost a node."""
+    node_hours: float
+    """Hours for which they held nodes, times nodes."""
+
+
+@dataclass(frozen=True)
 class SiteFacts:
     """Everything that the probe learns. Fields that are None or () and named in `unknown` were not to be had."""
 
@@ -138,6 +150,7 @@ class SiteFacts:
     partitions: tuple[Partition, ...] = ()
     qos: tuple[Qos, ...] = ()
     associations: tuple[Association, ...] = ()
+    history: History | None = None
 
     @property
     def requeue(self) -> bool | None:

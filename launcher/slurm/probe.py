@@ -11,7 +11,7 @@ from typing import Any
 from conf.folder import now
 from launcher.errors import SiteError
 from launcher.slurm.command import NoAnswer, available, call
-from launcher.slurm.facts import Association, Partition, Qos, SiteFacts
+from launcher.slurm.facts import HISTORY_DAYS, Association, History, Partition, Qos, SiteFacts
 from launcher.slurm.reading import (
     read_config,
     read_list,
@@ -85,7 +85,7 @@ def probe() -> SiteFacts:
     if facts.version is None:
         facts = replace(facts, version=_version(questions))
     if facts.accounting is False:
-        questions.unknown.update(dict.fromkeys(("qos", "associations"), "this site has no accounting"))
+        questions.unknown.update(dict.fromkeys(("qos", "associations", "history"), "this site has no accounting"))
     else:
         facts = replace(facts, **_accounting(questions, facts))
     # What one program could not tell another may have told.
@@ -213,12 +213,18 @@ def _accounting(questions: Questions, facts: SiteFacts) -> dict[str, Any]:
     if not answers and not facts.programs["sacctmgr"]:
         ask = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID", "--starttime=now"]
         answers = questions.ask("slurmdbd", ("accounting_answers",), ask) is not None
+    history = None
+    if answers:
+        ask = ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--user={getpass.getuser()}"]
+        ask += [f"--starttime=now-{HISTORY_DAYS}days", "--format=State,NNodes,ElapsedRaw"]
+        history = questions.ask("slurmdbd", ("history",), ask)
     return {
         # Without scontrol only an answer tells that there is accounting.
         "accounting": facts.accounting or (answers or None),
         "accounting_answers": answers,
         "associations": read_associations(associations or ""),
         "qos": read_qos(qos or ""),
+        "history": None if history is None else read_history(history),
     }
 
 
@@ -247,6 +253,14 @@ def read_associations(text: str) -> tuple[Association, ...]:
         )
         for account, partition, qos, default, jobs, submit in _rows(text, len(_ASSOCIATION))
     )
+
+
+def read_history(text: str) -> History:
+    """Failures and node-hours from sacct's output, each start of a job a line; lines of any other form are left out."""
+    jobs = [(state, int(nodes) * int(seconds)) for state, nodes, seconds in _rows(text, 3)
+            if nodes.isdecimal() and seconds.isdecimal()]  # fmt: skip
+    failures = sum(state == "NODE_FAIL" for state, _ in jobs)
+    return History(failures, round(sum(held for _, held in jobs) / 3600, 3))
 
 
 def _rows(text: str, columns: int) -> list[list[str]]:

@@ -58,6 +58,7 @@ SINFO = (
     "high\x1fup\x1finfinite\x1fn/a\x1f4\x1fidle\x1fgpu:h100:8\x1fOFF\n"
 )
 QOS = "normal||cluster|00:00:00||||\nnarrow|normal|requeue|00:00:45|00:10:00|2|200|1-00:00:00\n"
+HISTORY = "COMPLETED|2|1800\nREQUEUED|2|900\nNODE_FAIL|4|3600\nCANCELLED by 1000|1|0\n"
 ASSOCIATIONS = "research||narrow,normal|normal||500\nroot|high|normal||4|\n"
 
 
@@ -78,6 +79,7 @@ class Site:
         self.answer("sinfo", ["--version"], "slurm-wlm 22.05.8\n")
         self.answer("sacctmgr", ["qos"], QOS)
         self.answer("sacctmgr", ["assoc"], ASSOCIATIONS)
+        self.answer("sacct", [], HISTORY)
         self.answer("sbatch", [], "77\n")
         self.answer("scontrol", ["job"], "JobId=77 Requeue=1 Restarts=0\n")
         self.answer("srun", [], "RUN IT")

@@ -53,6 +53,7 @@ def test_the_page_for_people(site: Site, capsys: Capture) -> None:
     assert "partition high: runs are not preempted" in page
     assert "requeue is allowed: a run that is interrupted goes on as the same job, eligible again 6 s after" in page
     assert "you may have 500 jobs queued and running at once" in page
+    assert "last 28 days      1 of your jobs lost a node in 5.5 node-hours" in page
     assert "has 30 s from SIGTERM to SIGKILL (KillWait)" in page
 
 

@@ -9,7 +9,7 @@ import pytest
 from conf.folder import RunFolder, write_json
 from launcher.cli import main
 from launcher.site import remember
-from launcher.slurm.facts import SiteFacts
+from launcher.slurm.facts import History, SiteFacts
 from launcher.slurm.probe import PROGRAMS
 from tests.launcher.fakes import FakeSlurm
 
@@ -71,6 +71,15 @@ def test_a_run_folder_without_that_word_leaves_it_open(tmp_path: Path) -> None:
     assert folder.goes_on == "not known"
     write_json(folder.plan_file, {"site": {"goes_on": "by magic"}})
     assert folder.goes_on == "not known"
+
+
+def test_the_plan_keeps_what_the_site_has_seen(slurm: FakeSlurm, capsys: Capture, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for history, expected in ((None, (0, 0.0)), (History(node_failures=3, node_hours=12.5), (3, 12.5))):
+        known(replace(FACTS, history=history))
+        assert main([*LINE, "--json"]) == 0
+        write_json(folder.plan_file, json.loads(capsys.readouterr().out))
+        assert folder.site_history == expected
 
 
 def test_a_local_run_has_no_such_row(slurm: FakeSlurm, capsys: Capture) -> None:

@@ -8,8 +8,16 @@ from hypothesis import strategies as st
 
 from launcher.errors import SiteError
 from launcher.slurm import probe as module
-from launcher.slurm.facts import Association, Preemption, Qos, SiteFacts, read_mode
-from launcher.slurm.probe import config_facts, probe, read_associations, read_partitions, read_qos, read_sinfo
+from launcher.slurm.facts import HISTORY_DAYS, Association, History, Preemption, Qos, SiteFacts, read_mode
+from launcher.slurm.probe import (
+    config_facts,
+    probe,
+    read_associations,
+    read_history,
+    read_partitions,
+    read_qos,
+    read_sinfo,
+)
 from launcher.slurm.reading import read_config, read_list, read_number, read_parameter, read_seconds, read_words
 from tests.launcher.sites import CONFIG, PARTITIONS, Site
 
@@ -46,12 +54,17 @@ def test_modes(written: str | None, mode: str) -> None:
 def test_no_text_breaks_a_reader(text: str) -> None:
     SiteFacts("", {}, **config_facts(read_config(text)))
     read_words(text), read_seconds(text), read_number(text), read_list(text), read_parameter(text, "a"), read_mode(text)
-    read_partitions(text), read_sinfo(text), read_qos(text), read_associations(text)
+    read_history(text), read_partitions(text), read_sinfo(text), read_qos(text), read_associations(text)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n"), max_size=9), min_size=8, max_size=8))
 def test_no_fields_break_a_reader(parts: list[str]) -> None:
-    read_sinfo("\x1f".join(parts)), read_qos("|".join(parts)), read_associations("|".join(parts[:6]))
+    (
+        read_history("|".join(parts[:3])),
+        read_sinfo("\x1f".join(parts)),
+        read_qos("|".join(parts)),
+        read_associations("|".join(parts[:6])),
+    )
     read_partitions(f"PartitionName=x MaxTime={parts[0]} TotalNodes={parts[1]} State={parts[2]}")
 
 
@@ -64,6 +77,8 @@ def test_a_site_that_answers(site: Site) -> None:
     assert (facts.max_array_size, facts.max_job_count, facts.user_signal) == (1001, 10000, False)
     assert (facts.accounting, facts.accounting_answers) == (True, True)
     assert (facts.unknown, facts.complete, all(facts.programs.values())) == ({}, True, True)
+    assert facts.history == History(node_failures=1, node_hours=5.5)
+    assert f"--starttime=now-{HISTORY_DAYS}days" in site.calls("sacct")[0]
     low, high = facts.partitions
     assert (low.default, low.up, low.max_seconds, low.default_seconds) == (True, True, 604800, 3600)
     assert (low.grace_seconds, low.priority_tier, low.preempt_mode, low.qos) == (20, 1, "REQUEUE", None)

@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
+from conf.folder import RunFolder, write_json
 from tests.trainer.runs import make_run, start_workers, wait, weights
-from trainer.interval import FIRST_SECONDS, MOST_SECONDS, NODE_HOURS, AutoInterval, steps_between, young_daly
+from trainer.attempt import LEFT, surprises
+from trainer.interval import (
+    FIRST_SECONDS,
+    MOST_SECONDS,
+    NODE_HOURS,
+    AutoInterval,
+    node_hours,
+    steps_between,
+    young_daly,
+)
 
 
 def lost(interval: float, cost: float, between: float) -> float:
@@ -38,7 +48,7 @@ def test_it_stays_between_a_step_and_an_hour() -> None:
 
 
 def test_more_nodes_fail_more_often_and_the_first_save_comes_soon() -> None:
-    auto = AutoInterval(None, nodes=8, step=0)
+    auto = AutoInterval(NODE_HOURS, nodes=8, step=0)
     assert auto.between == NODE_HOURS * 3600 / 8
     due = [step for step in range(1, 701) if auto.step_done(step, 1.0)]
     assert due[0] == FIRST_SECONDS
@@ -48,6 +58,35 @@ def test_more_nodes_fail_more_often_and_the_first_save_comes_soon() -> None:
     assert choice.measured and choice.steps == int(young_daly(0.5, auto.between))
     assert not any(auto.step_done(600 + step, 1.0) for step in range(1, choice.steps))
     assert auto.step_done(600 + choice.steps, 1.0) == choice
+
+
+def test_what_the_run_has_seen_outweighs_the_default() -> None:
+    assert node_hours(0, 0.0) == pytest.approx(NODE_HOURS)
+    dice = random.Random(5)
+    for _ in range(200):
+        failures, held = dice.randint(1, 50), dice.uniform(0.1, 1e4)
+        found = node_hours(failures, held)
+        assert min(held / failures, NODE_HOURS) <= found <= max(held / failures, NODE_HOURS)
+        assert node_hours(failures + 1, held) < found < node_hours(failures, held + 1)
+    # After ten failures, one in two hours, the default has little left to say.
+    assert node_hours(10, 20.0) < 10 * 2.1
+
+
+def test_only_attempts_that_saved_nothing_at_their_end_count(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    ends = [("preempted", 7), ("preempted", None), ("worker_killed", None), ("stopped", 9), (None, None)]
+    for number, (cause, saved) in enumerate(ends, 1):
+        attempt = folder.attempt_folder(number)
+        attempt.mkdir(parents=True)
+        ended = None if cause is None else "2026-01-01T01:30:00+00:00"
+        write_json(attempt / "attempt.json", {"started": "2026-01-01T01:00:00+00:00", "ended": ended, "cause": cause,
+                                              "nodes": ["a", "b"]})  # fmt: skip
+        if saved is not None:
+            write_json(attempt / LEFT, {"step": saved})
+    found, held = surprises(folder)
+    assert found == 2 and held == pytest.approx(4.0)
+    write_json(folder.plan_file, {"site": {"history": {"node_failures": 3, "node_hours": 96.0}}})
+    assert surprises(folder) == (5, 100.0)
 
 
 @pytest.mark.train
