@@ -19,15 +19,15 @@ import yaml
 
 from conf.folder import RunFolder, now, write_json, write_whole
 from conf.schema.fields import fields
-from conf.schema.identity import identity, identity_digest
 from conf.schema.problems import ConfigProblems, Problem
-from conf.schema.run import RunConfig
 from launcher import ROOT, snapshot
 from launcher.errors import InputError, SiteError
 from launcher.manifest import config_digest, git_state, manifest, versions
-from launcher.plan import folder_of, make_plan
+from launcher.plan import make_plan
 from launcher.provenance import environment
 from launcher.resolve import Resolved
+from launcher.site import recall
+from launcher.slurm.facts import SiteFacts
 
 _LOCK = ".lock"
 """File in a run folder that the launcher at work on it holds."""
@@ -44,6 +44,8 @@ class Origin:
     environment: dict[str, Any]
     assets: dict[str, Any] = field(default_factory=dict)
     """Model and data in the store, where they were prepared for another run that has the same."""
+    site: SiteFacts | None = None
+    """What is known of the site."""
     reproduces: str | None = None
     """Id of the run that this one makes again."""
 
@@ -52,7 +54,7 @@ class Origin:
         """The code as it is now, copied under a run root. Raises SiteError where that cannot be written."""
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return cls(snapshot.take(root), git_state(ROOT), versions(), environment())
+            return cls(snapshot.take(root), git_state(ROOT), versions(), environment(), site=recall())
         except OSError as error:
             raise unwritable(root, error) from error
 
@@ -60,7 +62,7 @@ class Origin:
     def of(cls, run: RunFolder) -> "Origin":
         """What a run was made from, in the environment as it is now. Its code lies under the same run root."""
         record = run.manifest()
-        return cls(record["code_digest"], record["git"], versions(), environment(), record["assets"], run.id)
+        return cls(record["code_digest"], record["git"], versions(), environment(), record["assets"], recall(), run.id)
 
 
 @dataclass
@@ -85,12 +87,12 @@ def freeze(resolved: Resolved, wait: float = 10.0, origin: Origin | None = None)
 
     Waits so many seconds for another launcher that works on the same run. `origin` where it was taken before. Raises
     ConfigProblems where the folder belongs to another identity, SiteError where the run root cannot be written."""
-    folder = folder_of(resolved.config)
+    folder = resolved.folder
     if not os.path.lexists(folder.path):
         handle = _create(resolved, folder, origin or Origin.take(folder.path.parent))
         if handle is not None:
             return Claim(folder, True, handle)
-    require_same_identity(folder, resolved.config)
+    require_same_identity(folder, resolved)
     return Claim(folder, False, claim(folder.path, wait))
 
 
@@ -99,7 +101,7 @@ def refreeze(folder: RunFolder, resolved: Resolved, origin: Origin | None = None
 
     Only for a run that is neither queued nor running, by the launcher that claimed it. Gives whether the code is
     another than before. Raises ConfigProblems where the identity differs."""
-    require_same_identity(folder, resolved.config)
+    require_same_identity(folder, resolved)
     record = folder.manifest()
     code = origin.code if origin else snapshot.take(folder.path.parent)
     changed = bool(code != record["code_digest"])
@@ -115,19 +117,19 @@ def refreeze(folder: RunFolder, resolved: Resolved, origin: Origin | None = None
         }
         snapshot.link(folder.code, code)
     record["submissions"] = [*record["submissions"], _submission(resolved, code)]
-    _write_config(folder, resolved)
+    _write_config(folder, resolved, origin.site if origin else recall())
     write_json(folder.manifest_file, record)
     return changed
 
 
-def require_same_identity(folder: RunFolder, config: RunConfig) -> None:
+def require_same_identity(folder: RunFolder, resolved: Resolved) -> None:
     """Raise ConfigProblems, with every field that differs, where a folder is not that of this config."""
     record = folder.manifest()
     if not record:
         raise InputError(f"{folder.path} is there already and is no run: choose another name=, or another run.root=")
-    if record["identity_digest"] == identity_digest(config):
+    if record["identity_digest"] == resolved.digest:
         return
-    theirs, mine = record["identity"], identity(config)
+    theirs, mine = record["identity"], resolved.identity
     raise ConfigProblems(
         Problem(
             field,
@@ -195,8 +197,8 @@ def _fill(fresh: RunFolder, resolved: Resolved, run_id: str, origin: Origin) -> 
     for place in (fresh.attempts, fresh.checkpoints):
         place.mkdir(mode=0o700)
     snapshot.link(fresh.code, origin.code)
-    _write_config(fresh, resolved)
-    record = manifest(resolved.config, run_id, resolved.composed)
+    _write_config(fresh, resolved, origin.site)
+    record = manifest(resolved, run_id)
     record |= {"code_digest": origin.code, "git": origin.git, "versions": origin.versions}
     record |= {"environment": origin.environment, "assets": origin.assets}
     if origin.reproduces is not None:
@@ -205,9 +207,9 @@ def _fill(fresh: RunFolder, resolved: Resolved, run_id: str, origin: Origin) -> 
     write_json(fresh.manifest_file, record)
 
 
-def _write_config(folder: RunFolder, resolved: Resolved) -> None:
+def _write_config(folder: RunFolder, resolved: Resolved, facts: SiteFacts | None) -> None:
     """The files that follow from a config."""
-    plan = make_plan(resolved)
+    plan = make_plan(resolved, facts)
     write_json(folder.plan_file, plan)
     if plan["script"] is not None:
         write_whole(folder.script, plan["script"])

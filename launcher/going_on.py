@@ -5,7 +5,7 @@ from typing import Any
 
 from conf.folder import GoesOn
 from conf.schema.run import RunConfig
-from launcher.site import recall
+from launcher.slurm.facts import SiteFacts
 
 IN_WORDS: dict[GoesOn, str] = {
     "requeue": "after an interruption as the same job (requeue)",
@@ -16,18 +16,16 @@ IN_WORDS: dict[GoesOn, str] = {
 """For the plan."""
 
 
-def goes_on(config: RunConfig) -> GoesOn:
-    """How this run goes on. Asks nobody: the probe's answers of today are in a file, or they are not known."""
+def goes_on(config: RunConfig, facts: SiteFacts | None) -> GoesOn:
+    """How this run goes on, by what is known of the site."""
     allowed = config.site.requeue
     if allowed is None:
-        facts = recall()
         allowed = None if facts is None else facts.requeue
     if allowed is None:
         return "not known"
     return "requeue" if allowed else "singleton chain"
 
 
-def history() -> dict[str, Any] | None:
+def history(facts: SiteFacts | None) -> dict[str, Any] | None:
     """How often nodes failed under this user's jobs, as the probe has found: `node_failures` and `node_hours`."""
-    facts = recall()
     return None if facts is None or facts.history is None else asdict(facts.history)

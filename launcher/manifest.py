@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from conf.folder import ROOMS, now
-from conf.schema.identity import identity, identity_digest
 from conf.schema.run import RunConfig
+from launcher.resolve import Resolved
 
 STACK = (
     "slurmwright", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed", "bitsandbytes",
@@ -22,18 +22,19 @@ _GIT_TIMEOUT = 5.0
 """Seconds for one git command: a checkout on a slow file system must not hold up a submission."""
 
 
-def manifest(config: RunConfig, run_id: str, composed: RunConfig) -> dict[str, Any]:
+def manifest(resolved: Resolved, run_id: str) -> dict[str, Any]:
     """The manifest of a run about to be frozen, without what it is made from. `assets` is filled in by `python -m
     trainer prepare`."""
+    config = resolved.config
     return {
         "run_id": run_id,
-        "identity_digest": identity_digest(config),
+        "identity_digest": resolved.digest,
         "config_digest": config_digest(config),
         "created": now(),
-        "identity": identity(config),
+        "identity": resolved.identity,
         "seed": config.seed,
         "assets": {},
-        "composed": composed.dump(),
+        "composed": resolved.composed.dump(),
         "submissions": [],
     }
 

@@ -10,13 +10,14 @@ from rich.text import Text
 from conf.folder import RunFolder
 from conf.schema.adapter import AdapterConfig
 from conf.schema.cluster import GpuConfig
-from conf.schema.identity import identity_digest, run_id
 from conf.schema.problems import Problem
 from conf.schema.run import RunConfig
 from conf.schema.trainable import initial_rank, trainable_count
 from launcher import argv, report
 from launcher.going_on import IN_WORDS, goes_on, history
 from launcher.resolve import Resolved, resolve
+from launcher.site import recall
+from launcher.slurm.facts import SiteFacts
 from launcher.slurm.flags import flags
 from launcher.slurm.script import command, render
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     """`python -m launcher plan OVERRIDES [--json]`. Gives the exit code."""
     line = argv.single(argv.parse(arguments))
     resolved = resolve(line.overrides, line.config_dir)
-    plan = make_plan(resolved)
+    plan = make_plan(resolved, recall())
     if line.json:
         report.document(plan)
     else:
@@ -38,12 +39,14 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def make_plan(resolved: Resolved) -> dict[str, Any]:
-    """The plan as plan.json has it. Outside `site` it is the same for the same command, wherever that is typed."""
-    config, folder = resolved.config, folder_of(resolved.config)
+def make_plan(resolved: Resolved, facts: SiteFacts | None) -> dict[str, Any]:
+    """The plan as plan.json has it. Outside `site` it is the same for the same command, wherever that is typed.
+
+    `facts`: what is known of the site, None where nothing is."""
+    config, folder = resolved.config, resolved.folder
     return {
         "run_id": folder.id,
-        "identity_digest": identity_digest(config),
+        "identity_digest": resolved.digest,
         "world_size": config.world_size,
         "batch": config.batch.model_dump(by_alias=True, exclude={"evaluation"}),
         "parallel": config.parallel.strategy,
@@ -52,22 +55,17 @@ def make_plan(resolved: Resolved) -> dict[str, Any]:
         "time": {"hours": None, "gpu_hours": None},
         "script": render(config, folder) if config.cluster.kind == "slurm" else None,
         "warnings": report.records([*resolved.warnings, NOT_ESTIMATED]),
-        "site": site_request(config, folder),
+        "site": site_request(config, folder, facts),
     }
 
 
-def folder_of(config: RunConfig) -> RunFolder:
-    """Where a run lies, or will lie."""
-    return RunFolder(f"{config.run.root}/{run_id(config)}")
-
-
-def site_request(config: RunConfig, folder: RunFolder) -> dict[str, Any]:
+def site_request(config: RunConfig, folder: RunFolder, facts: SiteFacts | None) -> dict[str, Any]:
     """What is asked of the site: the cluster, and for a batch job every flag and the command line of sbatch."""
     cluster = config.cluster
     asked: dict[str, Any] = {"name": config.site.name, "kind": cluster.kind, "nodes": cluster.nodes}
     asked |= {"devices_per_node": cluster.devices_per_node, "device": config.gpu.name}
     if cluster.kind == "slurm":
-        asked |= {"goes_on": goes_on(config), "history": history()}
+        asked |= {"goes_on": goes_on(config, facts), "history": history(facts)}
         asked |= {"time": cluster.time, "partition": config.site.partition, "account": config.site.account}
         asked |= {"flags": flags(config, folder.id), "command": command(config, folder)}
     return asked
@@ -85,7 +83,7 @@ def show(resolved: Resolved, plan: dict[str, Any]) -> None:
     """Print a plan for people, on stdout."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table.grid(padding=(0, 3))
-    for title, text in _rows(resolved.config, plan):
+    for title, text in _rows(resolved, plan):
         table.add_row(Text(title, style="bold"), Text(report.one_line(text)))
     console.print(table)
     if plan["script"]:
@@ -95,14 +93,15 @@ def show(resolved: Resolved, plan: dict[str, Any]) -> None:
     report.print_warnings([*resolved.warnings, NOT_ESTIMATED])
 
 
-def _rows(config: RunConfig, plan: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(resolved: Resolved, plan: dict[str, Any]) -> list[tuple[str, str]]:
+    config = resolved.config
     model, adapter, data, method, batch = config.model, config.adapter, config.data, config.method, config.batch
     length = f"{method.max_steps} steps" if method.max_steps else f"{method.epochs:g} epochs"
     where = f"{config.cluster.nodes} nodes x " if config.cluster.nodes > 1 else ""
     limit = f"limit {config.cluster.time}; " if config.cluster.kind == "slurm" else ""
     return [
         ("run", plan["run_id"]),
-        ("folder", str(folder_of(config).path)),
+        ("folder", str(resolved.folder.path)),
         ("model", f"{model.id}: {_size(plan['sizes'])}"),
         ("licence", (model.licence or "see the model's page") + (", a token of the hub is needed" * model.gated)),
         ("adapter", _adapter(adapter)),

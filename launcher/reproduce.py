@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from conf.folder import RunFolder
-from conf.schema.identity import identity_digest
 from launcher import provenance, report
 from launcher.again import resolve_again
 from launcher.arguments import Parser
@@ -58,8 +57,8 @@ def _resolved(folder: RunFolder, overrides: Sequence[str]) -> Resolved:
         words.append(f"name={_free_name(folder)}")
     words = [word for word in words if not word.startswith("run.root=")] + [f"run.root={quoted(str(root))}"]
     resolved = resolve_again(folder, words)
-    if identity_digest(resolved.config) != folder.manifest()["identity_digest"]:
-        require_same_identity(folder, resolved.config)
+    if resolved.digest != folder.manifest()["identity_digest"]:
+        require_same_identity(folder, resolved)
     if (root / str(resolved.config.name)).exists():
         raise InputError(f"{resolved.config.name} is there already: choose another name=")
     return resolved

@@ -6,12 +6,14 @@ Every step sets aside what is wrong and goes on with the rest, so that one repor
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from conf.folder import RunFolder
 from conf.schema.derive import derive
 from conf.schema.fields import steps_to
+from conf.schema.identity import digest_of, identity, run_id
 from conf.schema.problems import ConfigProblems, Problem
 from conf.schema.rules import check as check_rules
 from conf.schema.run import RunConfig
@@ -37,6 +39,21 @@ class Resolved:
     """The command in canonical spelling."""
     warnings: tuple[Problem, ...]
     """What may go on all the same."""
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The run's identity."""
+        return identity(self.config)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the identity."""
+        return digest_of(self.identity)
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """Where the run lies, or will lie."""
+        return RunFolder(f"{self.config.run.root}/{run_id(self.config, self.digest)}")
 
 
 def resolve(words: Sequence[str], config_dir: Path | None = None) -> Resolved:

@@ -15,7 +15,6 @@ from launcher.again import require_same_layout, resolve_again
 from launcher.child import run_trainer
 from launcher.errors import InputError
 from launcher.freeze import Claim, Origin, freeze, refreeze, require_same_identity
-from launcher.plan import folder_of
 from launcher.resolve import Resolved, resolve
 from launcher.runs import is_run
 from launcher.start import FINISHED, prepared
@@ -36,7 +35,7 @@ def relaunch(folder: RunFolder, overrides: Sequence[str], json: bool = False, co
 
     Raises ConfigProblems where a field is wrong or would change the identity."""
     resolved = resolve_again(folder, overrides, config_dir or argv.parse(()).config_dir)
-    if folder_of(resolved.config).path != folder.path:
+    if resolved.folder.path != folder.path:
         raise InputError(f"{folder.id} goes on where it lies, {folder.path}: leave name= and run.root= out")
     return launch(resolved, json)
 
@@ -45,10 +44,10 @@ def launch(resolved: Resolved, json: bool, of: RunFolder | None = None) -> int:
     """Carry out a checked command: start the run, or say that it runs or is finished. Gives the exit code.
 
     `of`: the run that a new one makes again, with its code and assets."""
-    folder = folder_of(resolved.config)
+    folder = resolved.folder
     report.print_warnings(resolved.warnings)
     if is_run(folder.path):
-        require_same_identity(folder, resolved.config)
+        require_same_identity(folder, resolved)
         state = _state(folder)
         if state.status in (*FINISHED, *ACTIVE):
             return _tell(folder, state, json)

@@ -13,7 +13,6 @@ from conf.schema.rows import held_out_sets
 from conf.schema.run import RunConfig
 from launcher.child import run_trainer
 from launcher.freeze import Claim, Origin, freeze
-from launcher.plan import folder_of
 from launcher.resolve import Resolved
 from launcher.runs import is_run
 from launcher.slurm import preparation
@@ -100,7 +99,7 @@ def submit(shared: Shared, origin: Origin) -> str | None:
 def _known(shared: Shared) -> dict[str, Any]:
     """What one of the group's trials was prepared with before; {} where none was."""
     for run in shared.runs:
-        folder = folder_of(run.config)
+        folder = run.folder
         if is_run(folder.path) and prepared(folder):
             assets: dict[str, Any] = folder.manifest()["assets"]
             return assets

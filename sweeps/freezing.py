@@ -52,7 +52,7 @@ def standing(trials: Sequence[tuple[int, Trial]]) -> Standing:
     needed, finished, active = [], 0, 0
     for number, trial in trials:
         if number in there:
-            require_same_identity(there[number], trial.run.config)
+            require_same_identity(there[number], trial.run)
             status = state_of(there[number], answer).status
             if status in FINISHED:
                 finished += 1

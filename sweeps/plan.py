@@ -14,7 +14,6 @@ from conf.schema.problems import ConfigProblems, Problem
 from conf.schema.run import RunConfig
 from launcher import argv, report
 from launcher.overrides import check
-from launcher.plan import folder_of
 from launcher.resolve import Resolved
 from sweeps.axes import Line, Point, read_line, spelled, value_of
 from sweeps.expand import Expander, Settings, read_settings, resolve_all
@@ -89,7 +88,7 @@ def grid_of(line: argv.Line, read: Line, settings: Settings) -> Grid:
     shapes = Shapes()
     slurm = runs[0].config.cluster.kind == "slurm"
     trials = [
-        Trial(point, run, folder_of(run.config), shapes.index(run.config) if slurm else 0)
+        Trial(point, run, run.folder, shapes.index(run.config) if slurm else 0)
         for point, run in zip(found, runs, strict=True)
     ]
     trials, same = _distinct(trials)

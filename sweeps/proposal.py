@@ -137,9 +137,8 @@ class Proposer:
             resolved = self.search.resolve(values)
         except ConfigProblems as error:
             return "forbidden: " + "; ".join(problem.message for problem in error.problems if not problem.warning)
-        from launcher.plan import folder_of
 
-        run_id = folder_of(resolved.config).id
+        run_id = resolved.folder.id
         self.study.mark(job, run_id=run_id)
         # Looked at only now: of two workers at one point the first in the study's order keeps it.
         others = [other for other in self.study.jobs() if other.number < job.number and other.void is None]

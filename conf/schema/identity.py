@@ -27,16 +27,22 @@ def _defaults(group: type[BaseModel]) -> BaseModel:
 
 def identity_digest(config: RunConfig) -> str:
     """sha256 of the canonical JSON of the identity, in hex."""
-    text = json.dumps(identity(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest_of(identity(config))
+
+
+def digest_of(found: dict[str, Any]) -> str:
+    """sha256 of the canonical JSON of an identity, in hex."""
+    text = json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def run_id(config: RunConfig) -> str:
-    """Name of the run folder: `name`, or `<model>-<adapter>-<data>-<method>-<8 digits of the identity's digest>`."""
+def run_id(config: RunConfig, digest: str | None = None) -> str:
+    """Name of the run folder: `name`, or `<model>-<adapter>-<data>-<method>-<8 digits of the identity's digest>`, which
+    may be given where it is known."""
     if config.name:
         return config.name
     parts = (config.model.name, config.adapter.name, config.data.name, config.method.name)
-    return "-".join((*parts, identity_digest(config)[:8]))
+    return "-".join((*parts, (digest or identity_digest(config))[:8]))
 
 
 def identity_fields(group: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
