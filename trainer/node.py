@@ -13,9 +13,10 @@ from dataclasses import asdict
 
 from conf.folder import Cause, RunFolder, read_json
 from conf.schema.run import RunConfig
-from trainer import lifeline, peers, preparation, processes, rendezvous, requeue, scratch
-from trainer.attempt import DONE, INTERRUPTED, AttemptRecord, left
+from trainer import lifeline, peers, preparation, processes, rendezvous, scratch
+from trainer.attempt import INTERRUPTED, AttemptRecord, left
 from trainer.beat import beat_age
+from trainer.conclusion import cause_of, exit_code, write_down
 from trainer.ends import End, Ended, kills_for_memory, tail, verdict, worker_end
 from trainer.job import Job
 from trainer.signals import SignalFlags
@@ -164,7 +165,7 @@ class Node:
         self._heed_signals()
         if (step := left(self._log.parent)) is None:
             return End(self._job.node, "completed")
-        cause, words = self._cause(self._notice)
+        cause, words = cause_of(self._notice, self._job, self._config)
         return End(self._job.node, cause, f"{words}; all workers left together after step {step}, which is saved")
 
     def _follow(self) -> End:
@@ -191,7 +192,7 @@ class Node:
                 ends.append(worker_end(self._job.node, rank, code, self._log.parent, words, exhausted))
         end = verdict(ends, ())
         if self._notice is not None:
-            cause, words = self._cause(self._notice)
+            cause, words = cause_of(self._notice, self._job, self._config)
             return End(end.node, cause, f"{words}; and before all had left: {end.message}", end.exit_code)
         return end
 
@@ -235,7 +236,7 @@ class Node:
             if self._count_cancels() > self._cancels:
                 raise Ended("cancelled", f"{number.name} after the run was cancelled")
             if number != signal.SIGTERM or self._config.cluster.kind == "local":
-                raise Ended(*self._cause(number))
+                raise Ended(*cause_of(number, self._job, self._config))
             if not self._heard_ending:
                 self._heard_ending = True
                 self._note(number)
@@ -252,7 +253,7 @@ class Node:
             # Told first: one that begins to train only now knows it before its first step.
             self._workers.tell()
         if self._job.is_head and not self._training():
-            cause, words = self._cause(number)
+            cause, words = cause_of(number, self._job, self._config)
             raise Ended(cause, f"{words}; no step was made yet")
 
     def _training(self) -> bool:
@@ -267,17 +268,6 @@ class Node:
         limit = self._config.limits.stall
         age = beat_age(self._log.parent)
         return limit is not None and age is not None and age > limit
-
-    def _cause(self, number: signal.Signals | None) -> tuple[Cause, str]:
-        """What a signal means, and that in words. None: another node had it."""
-        name = number.name if number is not None else "a signal on another node"
-        asked = requeue.deadline(self._job.job_id) if self._job.is_head and self._job.job_id else None
-        deadline = asked or self._job.deadline
-        # Slurm may send its notice of the limit a minute early.
-        early = 30.0 if number == signal.SIGTERM else self._config.limits.notice + 75.0
-        if deadline is not None and time.time() >= deadline - early:
-            return "time_limit", f"{name} near the end of the time limit"
-        return "preempted", f"{name} from outside: the job was preempted, or ended by hand"
 
     def _count_cancels(self) -> int:
         """`launcher cancel` says so in the events before it signals."""
@@ -324,31 +314,10 @@ class Node:
             time.sleep(LOOK)
 
     def _conclude(self, end: End) -> int:
-        """Write the end down, on the head. Returns the exit code, the same on every node."""
+        """Write the end down, on the head. Returns the exit code."""
         if self._record is not None:
-            if end.cause == "completed" and not self._folder.result():
-                words = tail(self._log)
-                end = End(
-                    end.node, "worker_crash", f"the workers left without a result; the log's last lines:\n{words}"
-                )
-            self._go_on(self._record, end)
-        if self._folder.result().get("status") in DONE or end.cause == "completed":
-            return 0
-        if end.cause in INTERRUPTED:
-            number = self._flags.ending
-            return 128 + (signal.SIGTERM if number is None else number)
-        return 4
-
-    def _go_on(self, record: AttemptRecord, end: End) -> None:
-        """Write the end down; where the run goes on by itself, ask Slurm for the next attempt, which ends this one."""
-        decision = record.conclude(end, self._config, requeues=self._config.cluster.kind == "slurm")
-        if decision is None or self._job.job_id is None:
-            return
-        self._say(f"asks Slurm for another attempt after: {end.cause}")
-        complaint = requeue.again(self._folder, self._attempt, self._job, end.cause, decision.exclude)
-        if complaint is not None:
-            self._say(f"no other attempt: {complaint}")
-            record.not_again(end, complaint)
+            end = write_down(self._record, end, self._config, self._job, self._log, self._say)
+        return exit_code(self._folder, end, self._flags.ending)
 
     def _say(self, words: str) -> None:
         print(f"agent {self._job.node}: {words}", file=sys.stderr, flush=True)

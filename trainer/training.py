@@ -1,30 +1,25 @@
 """TRL's trainer, and the few places where a run differs from it. Its arguments are in `trainer/arguments.py`."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers import PrinterCallback, set_seed
 from trl import SFTTrainer
 
 from conf.folder import RunFolder
 from conf.schema.optimizers import FACTS
 from conf.schema.run import RunConfig
-from trainer import checkpoint, elastic, optimizers, parallel, schedules
+from trainer import elastic, held_out, optimizers, parallel, schedules
 from trainer.adapters import Tuned, parameter_groups
 from trainer.boundary import Boundary
 from trainer.order import Order
 from trainer.progress import Progress
 from trainer.recording import Recorder
 from trainer.resume import ResumeState, read
-from trainer.saving import Saver, wait_for_all
+from trainer.saving import Saver
+from trainer.steps import Steps
 from trainer.stopping import EarlyStopping
-
-LOOK_EACH = 8
-"""Batches of an evaluation between two looks for a notice."""
 
 
 class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
@@ -56,7 +51,7 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         super().__init__(model=tuned.model, **trl)
         tuned.restore(kept)
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Steps(self))
+        self.add_callback(Steps(self))
         self.early_stopping: EarlyStopping | None = None
         if config.method.early_stopping is not None:
             self.early_stopping = EarlyStopping(config.method.early_stopping)
@@ -121,10 +116,9 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         return samples, items
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Mean negative log-likelihood of the trained tokens of all held-out rows, whatever the batches and the
-        training loss are. Draws no random number."""
+        """The run's own evaluation of held-out rows, told to the recorder and the callbacks."""
         with optimizers.averaged(self.optimizer, self.model):
-            eval_loss = self._held_out_loss()
+            eval_loss = held_out.mean_loss(self)
         if eval_loss is None:
             return self._give_up_evaluation()
         self.recorder.evaluated(self.state.global_step, eval_loss)
@@ -132,40 +126,6 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         found = {"eval_loss": eval_loss}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
-
-    def _held_out_loss(self) -> float | None:
-        """None where the workers were told to leave in the middle of it."""
-        rows = self._remove_unused_columns(self.eval_dataset, description="Evaluation")
-        world, rank, size = self.args.world_size, self.args.process_index, self.args.per_device_eval_batch_size
-        starts = range(0, len(rows), size)
-        self.model.eval()
-        sums = torch.zeros(2, dtype=torch.float64)
-        # Sharded models talk in each forward pass: all ranks make the same number, some of them for nothing.
-        for turn in range(-(-len(starts) // world)):
-            self.recorder.alive()
-            if turn % LOOK_EACH == LOOK_EACH - 1 and self.boundary.must_leave():
-                self._metrics["eval"].clear()
-                return None
-            number = turn * world + rank
-            start = starts[number] if number < len(starts) else 0
-            batch = self.data_collator([rows[row] for row in range(start, min(start + size, len(rows)))])
-            tokens = int((batch["labels"][:, 1:] != -100).sum())
-            with torch.no_grad(), self.compute_loss_context_manager(), self._plain_loss():
-                loss = self.compute_loss(self.model, self._prepare_inputs(batch))
-            if number < len(starts):
-                sums += torch.tensor([float(loss) * tokens, tokens], dtype=torch.float64)
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(sums)
-        self._metrics["eval"].clear()
-        return float(sums[0] / sums[1].clamp(min=1))
-
-    @contextmanager
-    def _plain_loss(self) -> Iterator[None]:
-        trained_on, self.args.loss_type = self.args.loss_type, "nll"
-        try:
-            yield
-        finally:
-            self.args.loss_type = trained_on
 
     def evaluate_what_is_due(self, args: Any, state: Any) -> None:
         """Of a resumed run: the evaluation of the step that it resumes from, where the last attempt had no time."""
@@ -218,101 +178,6 @@ class RunTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         else:
             rank, step = self.args.process_index, self.state.global_step
             elastic.load_random_state(Path(checkpoint_folder), rank, self.run.seed, step)
-
-    def save_artefact(self, final: Path) -> None:
-        """Write the adapter (PEFT layout) or the model (Transformers layout), whole, with the tokenizer. All ranks."""
-        partial = final.with_name(f".partial-{final.name}")
-        if self.args.should_save:
-            shutil.rmtree(partial, ignore_errors=True)
-        wait_for_all()
-        with optimizers.averaged(self.optimizer, self.model):
-            self._write(partial)
-        wait_for_all()
-        if self.args.should_save:
-            # A pickle of paths and options, of no use to anybody.
-            (partial / "training_args.bin").unlink(missing_ok=True)
-            self.tuned.finish(partial)
-            checkpoint.replace_folder(partial, final)
-        wait_for_all()
-
-    def _write(self, partial: Path) -> None:
-        if self.is_fsdp_enabled:
-            self._save(str(partial), state_dict=self._gathered())
-        elif self.run.parallel.strategy == "zero3":
-            self.save_model(str(partial), _internal_call=True)
-        else:
-            self._save(str(partial))
-
-    def _gathered(self) -> dict[str, Any]:
-        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
-        peft = self.run.adapter.is_peft
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=peft)
-        state: dict[str, Any] = get_model_state_dict(self.model, options=options)
-        # Gathered one by one, tied weights are no longer seen to be one.
-        tied = {} if peft else self.model.all_tied_weights_keys
-        return {name: tensor for name, tensor in state.items() if name not in tied}
-
-
-class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    """Joins Trainer's loop with the recorder and the step boundary."""
-
-    def __init__(self, trainer: RunTrainer) -> None:
-        self.trainer = trainer
-        self.copy_gone = False
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        run = self.trainer.run
-        # A resumed state brings the intervals of the attempt that saved it.
-        state.compute_steps(args, state.max_steps)
-        parallel.check_layout(
-            run.parallel.strategy, args.world_size, self.trainer.model_wrapped, self.trainer.optimizer
-        )
-        self.trainer.recorder.begin(state.max_steps, state.global_step)
-        step = state.global_step
-        resumed = self.trainer.folder.checkpoints / checkpoint.name_of(step) if step else None
-        self.trainer.saver.begin(step, resumed)
-        self.trainer.evaluate_what_is_due(args, state)
-
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.tuned.step_done(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.saver.check()
-        seconds = self.trainer.recorder.since_last_step()
-        due = self.trainer.saver.step_done(state.global_step, seconds)
-        agreed = self.trainer.boundary.agree(self.trainer.step_tokens, due, state.global_step)
-        self._discard_copy(args)
-        self.trainer.recorder.step_done(state.global_step, agreed.tokens)
-        if agreed.save and args.should_save:
-            self.trainer.folder.save_file.unlink(missing_ok=True)
-        if (agreed.stop or agreed.notice) and state.global_step < state.max_steps:
-            control.should_training_stop = True
-        if agreed.notice:
-            # Saved first; the next attempt evaluates what is due.
-            control.should_evaluate = False
-        if agreed.save or agreed.due or agreed.stop or agreed.notice:
-            control.should_save = True
-        if control.should_save:
-            # A line of metrics never spans a checkpoint, from which a later attempt may count anew.
-            control.should_log = True
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        wait_for_all()
-        self._discard_copy(args)
-
-    def _discard_copy(self, args: Any) -> None:
-        """All have resumed: a copy of the checkpoint for this number of workers has done its work."""
-        if args.should_save and not self.copy_gone:
-            elastic.discard(self.trainer.folder.checkpoints)
-            self.copy_gone = True
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:
-            norm = logs.get("grad_norm")
-            self.trainer.recorder.metrics(state.global_step, logs["loss"], logs["learning_rate"], norm)
-        # metrics.jsonl is the history; Trainer would write all of it into every checkpoint.
-        state.log_history.clear()
 
 
 def build(

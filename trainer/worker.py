@@ -6,36 +6,24 @@ import logging
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conf.folder import RunFolder, write_json
+from conf.folder import RunFolder
 from conf.schema.run import RunConfig
-from trainer import checkpoint, elastic, parallel, stack
-from trainer.attempt import LEFT
+from trainer import checkpoint, parallel, resumption, stack
 from trainer.boundary import Boundary
 from trainer.errors import PreparationError
 from trainer.failure import WorkerError, write_failure
 from trainer.offline import SWITCHES
+from trainer.place import Place, place_of
 from trainer.quiet import no_progress_bars, quieten
 from trainer.recording import Recorder
-from trainer.result import write_result
-from trainer.resume import ResumeState, read, why_other_rows
+from trainer.resume import ResumeState
 from trainer.scratch import copies
 from trainer.signals import NoticeFlag
 
 log = logging.getLogger("trainer")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which of the workers this process is."""
-
-    rank: int
-    world: int
-    local_rank: int
-    attempt: int
 
 
 def main(argv: list[str]) -> int:
@@ -46,7 +34,7 @@ def main(argv: list[str]) -> int:
     notice = NoticeFlag()
     notice.install()
     folder = RunFolder(argv[0])
-    place = place_of(dict(os.environ))
+    place = place_of(os.environ)
     _set_up_log(place)
     try:
         work(folder, place, notice)
@@ -59,20 +47,6 @@ def main(argv: list[str]) -> int:
         write_failure(folder.attempt_folder(place.attempt), place.rank, error)
         return 1
     return 0
-
-
-def place_of(environ: dict[str, str]) -> Place:
-    """From torch elastic's variables; a process without them is alone."""
-
-    def number(name: str, default: int) -> int:
-        return int(environ.get(name, default))
-
-    return Place(
-        rank=number("RANK", 0),
-        world=number("WORLD_SIZE", 1),
-        local_rank=number("LOCAL_RANK", 0),
-        attempt=number("SLURMWRIGHT_ATTEMPT", 1),
-    )
 
 
 def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
@@ -91,7 +65,7 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
 
     stack.bring_in(config, Path(assets["model"]["path"]))
 
-    from trainer import arguments
+    from trainer import arguments, finishing
 
     no_progress_bars()
     arguments.check(config)
@@ -103,14 +77,14 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     recorder.event("rendezvoused", seconds=_since(begun))
 
     begun = time.perf_counter()
-    resume = _newest_checkpoint(config, folder, place, recorder)
+    resume = resumption.newest(config, folder, place, recorder)
     verify_seconds = _since(begun)
 
     begun = time.perf_counter()
     here = copies(os.environ)
     train, held_out = load_rows(Path(here.get("data", assets["data"]["path"])), config)
     steps = arguments.total_steps(config, len(train))
-    begun_at = None if resume is None else _state_of(resume, len(train))
+    begun_at = None if resume is None else resumption.state_of(resume, len(train))
     evaluate = held_out is not None
     said = arguments.arguments(config, folder, len(train), steps, evaluate, resume=resume is not None)
     args = arguments.settle(said)
@@ -123,13 +97,13 @@ def work(folder: RunFolder, place: Place, notice: NoticeFlag) -> None:
     recorder.event("model_loaded", seconds=_since(begun))
     recorder.event("data_ready", seconds=data_seconds, steps=steps, rows=len(train))
     if resume is not None:
-        _say_resumed(config, place, recorder, resume, verify_seconds)
+        resumption.say(config, place, recorder, resume, verify_seconds)
     if boundary.must_leave():
-        _leave(folder, place, checkpoint.step_of(resume) if resume is not None else 0)
+        finishing.leave(folder, place, checkpoint.step_of(resume) if resume is not None else 0)
     else:
-        source = None if resume is None else _source(config, place, recorder, resume)
+        source = None if resume is None else resumption.source(config, place, recorder, resume)
         _train(trainer, source)
-        _finish(config, folder, place, recorder, trainer, steps)
+        finishing.finish(config, folder, place, recorder, trainer, steps)
     recorder.close()
     if with_group:
         import torch
@@ -188,64 +162,6 @@ def _rendezvous(config: RunConfig, place: Place) -> None:
         torch.distributed.init_process_group("gloo", timeout=checkpoint.WAIT)
 
 
-def _newest_checkpoint(config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder) -> Path | None:
-    """Rank 0 looks, verifies, sees that nothing in it runs code, and tells the others."""
-    newest: Path | None = None
-    if place.rank == 0:
-        from trainer.pickles import why_unsafe
-
-        checkpoint.clear_leftovers(folder.checkpoints)
-
-        def skipped(path: Path, why: str) -> None:
-            log.warning("checkpoint %s is skipped: %s", path, why)
-            recorder.event("checkpoint_skipped", path=str(path), why=why)
-
-        newest = checkpoint.newest(folder.checkpoints, skipped, why_unsafe)
-    newest = _told(place, newest)
-    why = None if newest is None else checkpoint.why_unfit(newest, config.parallel.strategy)
-    if why is not None:
-        raise WorkerError(why)
-    return newest
-
-
-def _source(config: RunConfig, place: Place, recorder: Recorder, resume: Path) -> Path:
-    """What to resume from: the checkpoint, or a copy of it for this number of workers, which rank 0 makes."""
-    found: Path | None = None
-    if place.rank == 0:
-        found = elastic.source_of(resume, config.parallel.strategy, place.world, recorder.alive)
-    found = _told(place, found)
-    assert found is not None
-    return found
-
-
-def _told(place: Place, path: Path | None) -> Path | None:
-    """The path that rank 0 has, on all ranks."""
-    found = [path]
-    if place.world > 1:
-        import torch
-
-        torch.distributed.broadcast_object_list(found, src=0)
-    return found[0]
-
-
-def _say_resumed(config: RunConfig, place: Place, recorder: Recorder, resume: Path, seconds: float) -> None:
-    changed = elastic.changes(resume, elastic.layout_of(config, place.world))
-    more: dict[str, Any] = {}
-    if changed:
-        more = {"changed": changed, "message": elastic.in_words(changed)}
-        log.info("this attempt differs from the one that saved: %s", more["message"])
-    recorder.resumes(resume, checkpoint.step_of(resume), seconds, **more)
-    log.info("resuming from %s", resume)
-
-
-def _state_of(resume: Path, sequences: int) -> ResumeState:
-    state = read(resume)
-    why = why_other_rows(state, sequences)
-    if why is not None:
-        raise WorkerError(why)
-    return state
-
-
 def _train(trainer: Any, resume: Path | None) -> None:
     try:
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
@@ -276,48 +192,6 @@ def _build(
     vocabulary.grow(loaded, len(tokenizer))
     tuned = adapters.attach(loaded, config, steps, path)
     return training.build(config, folder, recorder, boundary, args, tuned, tokenizer, train, held_out, begun)
-
-
-def _leave(folder: RunFolder, place: Place, step: int) -> None:
-    """Tell the agent that the workers were told to leave, and have nothing unsaved."""
-    if place.rank == 0:
-        write_json(folder.attempt_folder(place.attempt) / LEFT, {"step": step})
-    log.info("saved at step %d and leaving, as told", step)
-
-
-def _finish(config: RunConfig, folder: RunFolder, place: Place, recorder: Recorder, trainer: Any, steps: int) -> None:
-    """Save what was trained, unless the run was asked to stop or told to leave before its end, and write the result."""
-    trainer.saver.settle()
-    step = trainer.state.global_step
-    peft = config.adapter.is_peft
-    trainable = _trainable(trainer)
-    best = trainer.progress.best if config.checkpoint.keep_best else None
-    stopping = trainer.early_stopping
-    early = stopping is not None and stopping.reached and step < steps
-    if step < steps and trainer.boundary.leaving and not early:
-        _leave(folder, place, step)
-        return
-    if step < steps and not early:
-        reason = trainer.boundary.reason()
-        if recorder.writes:
-            write_result(folder, reason, step, trainable, None, best)
-            recorder.event("pruned" if reason == "pruned" else "stopped", step)
-            folder.stop_file.unlink(missing_ok=True)
-        log.info("%s at step %d of %d, as asked", reason, step, steps)
-        return
-    trainer.save_artefact(folder.adapter if peft else folder.model)
-    if recorder.writes:
-        write_result(folder, "completed", step, trainable, "adapter" if peft else "model", best)
-        why = {"why": f"no lower held-out loss in {stopping.waited} evaluations"} if early else {}
-        recorder.event("finished", step, **why)
-    if early:
-        log.info("method.early_stopping=%d: no lower held-out loss since %.4f", stopping.patience, stopping.best)
-    log.info("finished after %d steps; %s", step, folder.adapter if peft else folder.model)
-
-
-def _trainable(trainer: Any) -> int:
-    """Trained parameters of the whole model, whoever holds them."""
-    return sum(getattr(value, "ds_numel", value.numel()) for value in trainer.model.parameters() if value.requires_grad)
 
 
 def _stay_offline() -> None:
