@@ -1,6 +1,6 @@
 """Hydra's override grammar: reading one word, and spelling a value so that the grammar reads it back."""
 
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType
 from typing import Any
 
@@ -16,8 +16,9 @@ def _parser() -> OverridesParser:
     return OverridesParser.create()
 
 
+@lru_cache(maxsize=2**16)
 def parse(word: str) -> Override | str:
-    """The word as Hydra reads it, or its complaint."""
+    """The word as Hydra reads it, or its complaint. The same object each time: leave it as it is."""
     try:
         return _parser().parse_override(word)
     except HydraException as error:
