@@ -85,3 +85,21 @@ def test_a_trial_of_an_array_is_requeued_alone(tmp_path: Path) -> None:
 def test_a_job_that_waits_already_is_left_alone(tmp_path: Path) -> None:
     folder, calls = finish(tmp_path, "requeue", "echo 'Job is pending execution' >&2; exit 1")
     assert calls == ["scontrol requeue 77"] and not chained(folder)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_code_of_a_step_that_is_over_at_once_is_kept(tmp_path: Path, code: int) -> None:
+    """The shell looks after it only when it is gone."""
+    folder, programs = run(tmp_path), tmp_path / "bin"
+    programs.mkdir()
+    (programs / "srun").write_text(f"#!/bin/bash\nexit {code}\n")
+    (programs / "srun").chmod(0o755)
+    text = render(config(cluster={"nodes": 1}), folder)
+    late = text.replace(
+        "SLURMWRIGHT_STEP=$!\n", "SLURMWRIGHT_STEP=$!\nuntil ! kill -0 $SLURMWRIGHT_STEP; do sleep 0.1; done\n"
+    )
+    assert late != text
+    folder.script.write_text(late)
+    environ = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "SLURM_JOB_ID": "77"}
+    command = ["bash", str(folder.script), str(folder.path), "/usr/bin/python3", "/store"]
+    assert subprocess.run(command, env=environ, timeout=60, capture_output=True).returncode == code
