@@ -131,12 +131,13 @@ def preempted(login: Login, watches: dict[str, Watch], notice: str) -> None:
 @pytest.mark.parametrize("login", ["pgid"], indirect=True)
 def test_processes_tracked_by_group(login: Login, calm: Calm) -> None:
     """One run is requeued; another and a sweep's trial may not be, and go on in a chain."""
-    requeued = Watch(submit(login, "requeued", "n1"))
-    chained = Watch(submit(login, "chained", "n2", "site.requeue=false"))
+    # What takes longest to submit comes first, and is held first: the others train meanwhile.
     trial = Watch(submit_trial(login, "n3", "site.requeue=false"))
+    chained = Watch(submit(login, "chained", "n2", "site.requeue=false"))
+    requeued = Watch(submit(login, "requeued", "n1"))
+    preempted(login, {"n3": trial, "n2": chained, "n1": requeued}, "SIGTERM")
     calm.start(login)
     assert read_json(chained.folder.plan_file)["site"]["goes_on"] == "singleton chain"
-    preempted(login, {"n1": requeued, "n2": chained, "n3": trial}, "SIGTERM")
     for watch in (requeued, chained, trial):
         nothing_lost(watch, calm)
     assert len(jobs(requeued)) == 1
@@ -149,8 +150,8 @@ def test_processes_tracked_by_group(login: Login, calm: Calm) -> None:
 def test_a_site_that_sends_the_jobs_own_signal(login: Login, calm: Calm) -> None:
     """In place of SIGTERM, at the begin of the grace."""
     watch = Watch(submit(login, "own-signal", "n1"))
-    calm.start(login)
     preempted(login, {"n1": watch}, "SIGUSR2")
+    calm.start(login)
     nothing_lost(watch, calm)
 
 
@@ -158,7 +159,6 @@ def test_a_site_that_sends_the_jobs_own_signal(login: Login, calm: Calm) -> None
 def test_a_notice_while_the_controller_is_away(login: Login, calm: Calm) -> None:
     """As slurmstepd hands it over; the requeue waits until slurmctld is there again."""
     watch = trains(Watch(submit(login, "away", "n3")))
-    calm.start(login)
     [agent] = [found for found in processes(watch.folder) if found.kind == "agent"]
     with held(workers(watch.folder, 1)):
         daemons.stop("slurmctld", login.cluster.head)
@@ -167,6 +167,7 @@ def test_a_notice_while_the_controller_is_away(login: Login, calm: Calm) -> None
     log = watch.folder.attempt_folder(1) / f"{agent.node}.log"
     watch.until(lambda run: "asks again" in log.read_text(errors="replace"), START, "a second question")
     daemons.start_slurmctld(login.cluster.layout, login.cluster.head)
+    calm.start(login)
     nothing_lost(watch, calm)
 
 
