@@ -1,8 +1,5 @@
 """How an interrupted run goes on at a site: what its file says, else what the probe has found, else not known."""
 
-from dataclasses import asdict
-from typing import Any
-
 from conf.folder import GoesOn
 from conf.schema.run import RunConfig
 from launcher.slurm.facts import SiteFacts
@@ -24,8 +21,3 @@ def goes_on(config: RunConfig, facts: SiteFacts | None) -> GoesOn:
     if allowed is None:
         return "not known"
     return "requeue" if allowed else "singleton chain"
-
-
-def history(facts: SiteFacts | None) -> dict[str, Any] | None:
-    """How often nodes failed under this user's jobs, as the probe has found: `node_failures` and `node_hours`."""
-    return None if facts is None or facts.history is None else asdict(facts.history)

@@ -232,7 +232,8 @@ class _Word:
         info = fields().get(parent)
         if info is not None and group_of(info.annotation) is None:
             return f"{parent} holds a value, not fields"
-        return nearest(path, groups()) or "README.md and `conf/schema` list what there is"
+        listed = f"explain {parent}" if info is not None else "catalogue"
+        return nearest(path, groups()) or f"`python -m launcher {listed}` lists what there is"
 
     def _spread(self, path: str, value: Any) -> None:
         """Set a value; a mapping given to a group or a free mapping sets each of its keys."""

@@ -1,6 +1,7 @@
 """The verb `plan`, and the plan itself: what a run will be, worked out from its config alone. Needs no Slurm."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from conf.schema.problems import Problem
 from conf.schema.run import RunConfig
 from conf.schema.trainable import initial_rank, trainable_count
 from launcher import argv, report
-from launcher.going_on import IN_WORDS, goes_on, history
+from launcher.going_on import IN_WORDS, goes_on
 from launcher.resolve import Resolved, resolve
 from launcher.site import recall
 from launcher.slurm.facts import SiteFacts
@@ -65,7 +66,8 @@ def site_request(config: RunConfig, folder: RunFolder, facts: SiteFacts | None) 
     asked: dict[str, Any] = {"name": config.site.name, "kind": cluster.kind, "nodes": cluster.nodes}
     asked |= {"devices_per_node": cluster.devices_per_node, "device": config.gpu.name}
     if cluster.kind == "slurm":
-        asked |= {"goes_on": goes_on(config, facts), "history": history(facts)}
+        history = facts.history if facts is not None else None
+        asked |= {"goes_on": goes_on(config, facts), "history": asdict(history) if history is not None else None}
         asked |= {"time": cluster.time, "partition": config.site.partition, "account": config.site.account}
         asked |= {"flags": flags(config, folder.id), "command": command(config, folder)}
     return asked

@@ -34,13 +34,17 @@ def left(attempt: Path) -> int | None:
 
 
 def surprises(folder: RunFolder) -> tuple[int, float]:
-    """Attempts that ended without a save of their last step though another could go on, and the node-hours of all;
-    what the submitter's jobs had seen at this site before is counted in."""
-    found, held = folder.site_history
+    """Attempts that had no time to save though another could go on, and the node-hours of all attempts.
+
+    A notice that came before an attempt's first step took nothing away."""
+    found, held, before = 0, 0.0, 0
     for number in folder.attempt_numbers():
         record = read_json(folder.attempt_folder(number) / "attempt.json")
         if record.get("ended"):
-            found += record.get("cause") in COUNTED and left(folder.attempt_folder(number)) is None
+            cause, step = record.get("cause"), int(record.get("step") or 0)
+            told_early = cause in INTERRUPTED and step == before
+            found += cause in COUNTED and not told_early and left(folder.attempt_folder(number)) is None
+            before = step
             lasted = datetime.fromisoformat(record["ended"]) - datetime.fromisoformat(record["started"])
             held += len(record["nodes"]) * lasted.total_seconds() / 3600
     return found, held

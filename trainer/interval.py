@@ -42,8 +42,16 @@ def steps_between(cost: float, write: float, between: float, step: float, most: 
     return max(1, math.floor(seconds / max(step, 1e-9)))
 
 
+def expected(run: tuple[int, float], site: tuple[int, float]) -> float:
+    """Hours of one node between two failures, from failures and node-hours that the run and jobs before it have seen.
+
+    The least of three: NODE_HOURS, since that nothing has failed so far says little; what the run alone has seen, which
+    may be at a worse place of the site; and what all have seen together."""
+    return min(NODE_HOURS, node_hours(*run), node_hours(run[0] + site[0], run[1] + site[1]))
+
+
 def node_hours(failures: int, held: float) -> float:
-    """Hours of one node between two failures, after `failures` in `held` node-hours of this run and of jobs before it.
+    """Hours of one node between two failures, after `failures` in `held` node-hours.
 
     The mean of the posterior's rate, inverted: failures come as a Poisson process, whose rate has a Gamma prior of
     shape WEIGHT and mean 1 / NODE_HOURS (Gelman et al., Bayesian Data Analysis, section 2.6)."""

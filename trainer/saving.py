@@ -13,7 +13,7 @@ from conf.schema.run import RunConfig
 from trainer import checkpoint, resume
 from trainer.attempt import surprises
 from trainer.behind import Behind
-from trainer.interval import AutoInterval, Choice, node_hours
+from trainer.interval import AutoInterval, Choice, expected
 from trainer.progress import Progress
 from trainer.recording import Recorder
 from trainer.retention import Retention
@@ -60,7 +60,7 @@ class Saver:
             self.retention.trust(resumed)
         settings = self.trainer.run.checkpoint
         if settings.interval == "auto" and settings.per_epoch is None:
-            hours = settings.mtbf_hours or node_hours(*surprises(self.trainer.folder))
+            hours = settings.mtbf_hours or expected(surprises(self.trainer.folder), self.trainer.folder.site_history)
             self.auto = AutoInterval(hours, self.trainer.run.cluster.nodes, step)
             for event in self.trainer.folder.events():
                 if event["event"] == "checkpoint_committed" and "stall" in event:

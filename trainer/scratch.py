@@ -100,7 +100,7 @@ class Scratch:
             while (found := self._shared(handle, target, files)) is not Copy.WHOLE:
                 if _lock(handle, fcntl.LOCK_EX):
                     # Another job may have made it since it was looked for.
-                    if not self._is_whole(target, files):
+                    if not self._all_whole(target, files):
                         self._make(entry, target, files)
                     fcntl.flock(handle, fcntl.LOCK_UN)
                 elif found is Copy.DAMAGED:
@@ -123,13 +123,13 @@ class Scratch:
         """What there is, looked at under the readers' lock, which is kept where the copy is whole, else given back."""
         if not _lock(handle, fcntl.LOCK_SH):
             return Copy.MISSING  # or being made
-        if self._is_whole(target, files):
+        if self._all_whole(target, files):
             return Copy.WHOLE
         found = Copy.DAMAGED if target.is_dir() else Copy.MISSING
         fcntl.flock(handle, fcntl.LOCK_UN)
         return found
 
-    def _is_whole(self, target: Path, files: Files) -> bool:
+    def _all_whole(self, target: Path, files: Files) -> bool:
         return target.is_dir() and self._all(lambda file: _is_whole(target / file["name"], file), files)
 
     def _make(self, entry: Entry, target: Path, files: Files) -> None:

@@ -16,8 +16,9 @@ class CheckpointConfig(Group):
     hour. The first one comes after 10 minutes at most."""
     mtbf_hours: PositiveFloat | None = None
     """For checkpoint.interval=auto: hours of one node between two interruptions that give no time to save, failures and
-    preemptions without grace. None takes it from the run's own attempts, from 3700 on, which is 6.5 failures in 1000
-    node-days (Kokolis et al. 2024, arXiv:2410.21680)."""
+    preemptions without grace. None takes it from the run's own attempts and from your jobs at the site as
+    `launcher doctor` has read them, at most 3700: 6.5 failures in 1000 node-days (Kokolis et al. 2024,
+    arXiv:2410.21680)."""
     per_epoch: PositiveFloat | None = None
     """Checkpoints in one pass over the rows, in place of checkpoint.interval."""
     asynchronous: bool | None = None

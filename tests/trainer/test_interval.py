@@ -14,6 +14,7 @@ from trainer.interval import (
     MOST_SECONDS,
     NODE_HOURS,
     AutoInterval,
+    expected,
     node_hours,
     steps_between,
     young_daly,
@@ -72,21 +73,39 @@ def test_what_the_run_has_seen_outweighs_the_default() -> None:
     assert node_hours(10, 20.0) < 10 * 2.1
 
 
+def test_the_worst_that_was_seen_counts() -> None:
+    quiet, lost = (0, 1e5), (3, 6.0)
+    assert expected((0, 0.0), (0, 0.0)) == expected((0, 900.0), quiet) == NODE_HOURS
+    # A quiet site does not hide a run that is lost every other hour, nor a quiet run a site that fails.
+    assert expected(lost, quiet) == node_hours(*lost) < 70
+    assert expected((0, 10.0), (10, 1000.0)) == node_hours(10, 1010.0) < 120
+
+
+@pytest.mark.train
+def test_a_run_counts_what_its_site_has_seen(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "site", checkpoint={"interval": "auto"}, evaluation={"max_rows": 0})
+    write_json(folder.plan_file, {"site": {"history": {"node_failures": 10**12, "node_hours": 1.0}}})
+    assert wait(start_workers(folder)) == [0]
+    [first, *_] = [event for event in folder.events() if event["event"] == "interval_chosen"]
+    assert first["between"] < 1.0 and first["steps"] == 1
+
+
 def test_only_attempts_that_saved_nothing_at_their_end_count(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    ends = [("preempted", 7), ("preempted", None), ("worker_killed", None), ("stopped", 9), (None, None)]
-    for number, (cause, saved) in enumerate(ends, 1):
+    ends: list[tuple[str | None, int, int | None]] = [
+        ("preempted", 7, 7), ("preempted", 7, None), ("preempted", 8, None), ("worker_killed", 8, None),
+        ("stopped", 9, None), (None, 9, None),
+    ]  # fmt: skip
+    for number, (cause, step, saved) in enumerate(ends, 1):
         attempt = folder.attempt_folder(number)
         attempt.mkdir(parents=True)
         ended = None if cause is None else "2026-01-01T01:30:00+00:00"
         write_json(attempt / "attempt.json", {"started": "2026-01-01T01:00:00+00:00", "ended": ended, "cause": cause,
-                                              "nodes": ["a", "b"]})  # fmt: skip
+                                              "step": step, "nodes": ["a", "b"]})  # fmt: skip
         if saved is not None:
             write_json(attempt / LEFT, {"step": saved})
-    found, held = surprises(folder)
-    assert found == 2 and held == pytest.approx(4.0)
-    write_json(folder.plan_file, {"site": {"history": {"node_failures": 3, "node_hours": 96.0}}})
-    assert surprises(folder) == (5, 100.0)
+    # Of the three preempted ones the first has saved, and the second had no step to save.
+    assert surprises(folder) == (2, 5.0)
 
 
 @pytest.mark.train
