@@ -82,6 +82,24 @@ def test_the_plan_keeps_what_the_site_has_seen(slurm: FakeSlurm, capsys: Capture
         assert folder.site_history == expected
 
 
+@pytest.mark.parametrize("words", [["name=mine"], ["sweep.name=many", "-m", "seed=1,2"]])
+def test_what_is_submitted_goes_on_as_its_plan_says(slurm: FakeSlurm, words: list[str], tmp_path: Path) -> None:
+    """The run, and each trial of a sweep, has in its folder what the probe knew; a run that is started again, anew."""
+    command = ["+model=smollm2_135m", "+cluster=2x8xh100", "site.prepare=run", *words]
+    for facts, way in (
+        (replace(FACTS, history=History(2, 8.0)), "requeue"),
+        (replace(FACTS, requeue_tried=False, history=History(3, 9.0)), "singleton chain"),
+    ):
+        known(facts)
+        assert main(command) == 0
+        folders = [RunFolder(plan.parent) for plan in (tmp_path / "runs").glob("*/plan.json")]
+        runs = [folder for folder in folders if folder.config_file.exists()]
+        assert len(runs) == len(words) - (len(words) > 1)
+        assert facts.history is not None
+        expected = (facts.history.node_failures, facts.history.node_hours)
+        assert [(run.goes_on, run.site_history) for run in runs] == [(way, expected)] * len(runs)
+
+
 def test_a_local_run_has_no_such_row(slurm: FakeSlurm, capsys: Capture) -> None:
     assert main(["plan", "+model=llama3_8b", "+cluster=local", "--json"]) == 0
     assert "goes_on" not in json.loads(capsys.readouterr().out)["site"]
