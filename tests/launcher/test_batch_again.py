@@ -87,7 +87,7 @@ def test_a_job_that_waits_already_is_left_alone(tmp_path: Path) -> None:
     assert calls == ["scontrol requeue 77"] and not chained(folder)
 
 
-@pytest.mark.parametrize("code", [0, 3])
+@pytest.mark.parametrize("code", [0, 3, 127])
 def test_the_code_of_a_step_that_is_over_at_once_is_kept(tmp_path: Path, code: int) -> None:
     """The shell looks after it only when it is gone."""
     folder, programs = run(tmp_path), tmp_path / "bin"
