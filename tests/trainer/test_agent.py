@@ -305,7 +305,14 @@ def test_a_finished_run_leaves_at_once(tmp_path: Path) -> None:
 
 def test_two_jobs_with_one_head_do_not_meet(tmp_path: Path) -> None:
     """Their ids differ by the run alone, so only ports that are really held keep them apart."""
-    worker = "    out(folder, f'port-{rank}', os.environ['MASTER_PORT'])\n    finish(folder)\n    return 0\n"
+    worker = """
+    out(folder, f"port-{rank}", os.environ["MASTER_PORT"])
+    # As workers that meet do: none is done before all have begun, else a late agent finds the run finished.
+    while not all((Path(folder) / f"port-{one}").exists() for one in range(2)):
+        time.sleep(0.05)
+    finish(folder)
+    return 0
+"""
     runs = [run_folder(tmp_path / name, worker, nodes=2) for name in ("a", "b")]
     with agents(runs[0], 2) as first, agents(runs[1], 2) as second:
         assert [agent.wait(PATIENCE) for agent in (*first, *second)] == [0, 0, 0, 0]
