@@ -209,12 +209,8 @@ def _fill(fresh: RunFolder, resolved: Resolved, run_id: str, origin: Origin) -> 
 
 def _write_config(folder: RunFolder, resolved: Resolved, facts: SiteFacts | None) -> None:
     """The files that follow from a config."""
-    plan = make_plan(resolved, facts)
-    write_json(folder.plan_file, plan)
-    if plan["script"] is not None:
-        write_whole(folder.script, plan["script"])
-    else:
-        folder.script.unlink(missing_ok=True)
+    write_json(folder.plan_file, make_plan(resolved, facts))
+    folder.script.unlink(missing_ok=True)  # that of an earlier start: each submission writes its own
     write_whole(folder.overrides_file, dump_yaml(list(resolved.overrides)))
     write_whole(folder.config_file, "".join(_group_yaml(*group) for group in resolved.config.dump().items()))
 

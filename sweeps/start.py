@@ -66,7 +66,7 @@ def start(config: RunConfig, folder: RunFolder, job_id: str | None, stop_at: int
     inside = config.cluster.kind == "here"
     if inside:
         job_id = here.allocation(config)
-        write_whole(folder.script, render(config, folder))
+    write_whole(folder.script, render(config, folder))
     attempt = starting.next_attempt(folder)
     log = folder.attempts / f"slurm-{job_id}.log"
     ask = partial(_ask_here, str(job_id), folder) if inside else process.ask_to_leave
