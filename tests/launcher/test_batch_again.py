@@ -38,7 +38,7 @@ def finish(tmp_path: Path, way: str, scontrol: str, array: bool = False) -> tupl
         shapes.index(config(cluster={"nodes": 1}))
         script, text = sweep.chunk_script(1), shapes.found[0].script(RunFolder(sweep.path), "sweep.0001")
     script.write_text(text)
-    done = subprocess.run(["bash", str(script), *place, "/usr/bin/python3", "/store"], env=environ, timeout=60)
+    done = subprocess.run(["bash", str(script), *place, "/usr/bin/python3", "/store"], env=environ, timeout=180)
     assert done.returncode == 143
     return folder, (tmp_path / "calls").read_text().splitlines()
 
@@ -102,4 +102,4 @@ def test_the_code_of_a_step_that_is_over_at_once_is_kept(tmp_path: Path, code: i
     folder.script.write_text(late)
     environ = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "SLURM_JOB_ID": "77"}
     command = ["bash", str(folder.script), str(folder.path), "/usr/bin/python3", "/store"]
-    assert subprocess.run(command, env=environ, timeout=60, capture_output=True).returncode == code
+    assert subprocess.run(command, env=environ, timeout=180, capture_output=True).returncode == code

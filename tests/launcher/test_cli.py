@@ -173,5 +173,5 @@ sys.exit(str(heavy) if heavy else code)
 
 def test_a_reader_that_leaves_is_no_error() -> None:
     pipe = f"{sys.executable} -m launcher --help | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", pipe], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", pipe], cwd=ROOT, capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stderr) == (0, "")

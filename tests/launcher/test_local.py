@@ -132,7 +132,7 @@ def test_interrupting_the_launcher_asks_the_agent_to_leave(number: signal.Signal
     folder = agent(run(tmp_path, **LOCAL), "wait")
     child = driver(folder)
     child.send_signal(number)
-    out, _ = child.communicate(timeout=30)
+    out, _ = child.communicate(timeout=180)
     assert child.returncode == 130
     assert "launcher resume mine" in out
     assert (folder.path / "told").read_text() == "SIGTERM"
@@ -143,7 +143,7 @@ def test_the_agent_does_not_outlive_a_launcher_that_was_killed(tmp_path: Path) -
     folder = agent(run(tmp_path, **LOCAL), "wait")
     child = driver(folder)
     child.kill()
-    child.communicate(timeout=30)
+    child.communicate(timeout=180)
     wait_for(lambda: gone(facts(folder)["pid"]))
     assert (folder.path / "told").read_text() == "SIGTERM"
 

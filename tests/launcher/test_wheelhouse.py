@@ -57,7 +57,7 @@ def test_its_script_makes_an_environment_of_it(carrier: Path, tmp_path: Path) ->
     done = install(wheelhouse, tmp_path / "venv")
     assert done.returncode == 0, done.stderr
     asked = [str(tmp_path / "venv" / "bin" / "python"), "-c", "import carrier; print(carrier.carried)"]
-    assert subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout == "True\n"
+    assert subprocess.run(asked, capture_output=True, text=True, timeout=180).stdout == "True\n"
 
 
 def test_a_wheel_that_was_changed_is_not_installed(carrier: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def traces(suffix: str) -> list[str]:
     settings = {f"SLURM_CONF={folder}/slurm.conf"}
     found += [f"{procfs.name(pid)} {pid}" for pid in procfs.pids() if settings & set(procfs.environment(pid))]
     for command in (["ip", "-oneline", "link"], ["ip", "netns", "list"], ["cat", "/proc/self/mountinfo"]):
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         found += [line for line in shown.splitlines() if f"slw-{suffix}" in line or str(folder) in line]
     return found + [str(folder)] * folder.exists()
 
@@ -99,7 +99,7 @@ def test_sacct_knows_jobs_and_slurmdbd_can_be_away(calm: Cluster, tmp_path: Path
         return calm.run(["sacct", "-nPX", "-o", "State,Account", "-j", job], check=False).stdout.strip()
 
     job = calm.sbatch("true", cwd=tmp_path)
-    wait_until(lambda: account_of(job) == f"COMPLETED|{ACCOUNT}", timeout=30, what="sacct does not know the job")
+    wait_until(lambda: account_of(job) == f"COMPLETED|{ACCOUNT}", timeout=180, what="sacct does not know the job")
     wrong = calm.run(["sbatch", "--account=nobody", "--wrap=true"], cwd=tmp_path, check=False)
     assert "Invalid account" in wrong.stderr
 
@@ -108,7 +108,7 @@ def test_sacct_knows_jobs_and_slurmdbd_can_be_away(calm: Cluster, tmp_path: Path
     while_away = calm.sbatch("true", cwd=tmp_path)
     wait_for(calm, while_away, "JobState", "COMPLETED")
     calm.start_slurmdbd()
-    wait_until(lambda: account_of(while_away).startswith("COMPLETED"), timeout=60, what="the job never got to slurmdbd")
+    wait_until(lambda: account_of(while_away).startswith("COMPLETED"), timeout=180, what="the job is not in slurmdbd")
 
 
 def test_jobs_survive_a_restart_of_slurmctld(calm: Cluster, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_killed_node_takes_its_processes_along_and_the_job_starts_again_elsewher
     job = calm.sbatch("srun sleep 600", cwd=tmp_path)
     wait_for(calm, job, "JobState", "RUNNING")
     victim = calm.node(calm.job(job)["NodeList"])
-    wait_until(lambda: "sleep" in map(procfs.name, victim.processes()), timeout=20, what="the step does not run")
+    wait_until(lambda: "sleep" in map(procfs.name, victim.processes()), timeout=180, what="the step does not run")
     before = victim.processes()
     victim.kill()
     assert not victim.processes()
@@ -158,7 +158,7 @@ def test_killed_node_takes_its_processes_along_and_the_job_starts_again_elsewher
     wait_for(calm, job, "JobState", "RUNNING")
     assert calm.job(job)["NodeList"] != victim.name
     victim.start()
-    wait_until(lambda: calm.states()[victim.name] == "idle", timeout=30, what=f"{victim} does not come back")
+    wait_until(lambda: calm.states()[victim.name] == "idle", timeout=180, what=f"{victim} does not come back")
 
 
 def test_cut_node_is_missed_and_comes_back(calm: Cluster) -> None:
@@ -167,10 +167,10 @@ def test_cut_node_is_missed_and_comes_back(calm: Cluster) -> None:
     calm.node("n3").cut()
     assert calm.node("n1").run(["timeout", "2", *reach], check=False).returncode != 0
     assert calm.processes("n3")
-    wait_until(lambda: calm.states()["n3"].endswith("*"), timeout=60, what="nobody misses n3")
+    wait_until(lambda: calm.states()["n3"].endswith("*"), timeout=180, what="nobody misses n3")
     calm.node("n3").restore()
     calm.node("n1").run(reach)
-    wait_until(lambda: calm.states()["n3"] == "idle", timeout=60, what="n3 does not come back")
+    wait_until(lambda: calm.states()["n3"] == "idle", timeout=180, what="n3 does not come back")
 
 
 def test_two_clusters_at_once_and_nothing_left_when_the_owner_is_killed(calm: Cluster, second: str) -> None:
@@ -187,11 +187,11 @@ def test_two_clusters_at_once_and_nothing_left_when_the_owner_is_killed(calm: Cl
         with subprocess.Popen(
             ["srun", "sleep", "600"], env=os.environ | other.env, stderr=subprocess.DEVNULL
         ) as waiting:
-            wait_until(lambda: bool(other.run(["squeue", "--noheader"]).stdout), timeout=20, what="no job")
+            wait_until(lambda: bool(other.run(["squeue", "--noheader"]).stdout), timeout=180, what="no job")
             assert len(traces(second)) > 10
             owner.kill()
             owner.wait()
-            wait_until(lambda: not traces(second), timeout=10, what=f"left behind: {traces(second)}")
+            wait_until(lambda: not traces(second), timeout=60, what=f"left behind: {traces(second)}")
             assert waiting.wait(10) != 0
     assert calm.run(["srun", "--nodes=4", "hostname"]).stdout.count("\n") == 4
 
@@ -204,7 +204,7 @@ def test_down_removes_what_a_killed_supervisor_left(second: str) -> None:
     assert "export SLURM_CONF=" in command_line("env", "--suffix", second).stdout
     supervisor = next(pid for pid, marks in marked(second).items() if marks[-1] == "supervisor")
     procfs.end([supervisor])
-    wait_until(lambda: not marked(second), timeout=10, what="the cluster outlives its supervisor")
+    wait_until(lambda: not marked(second), timeout=60, what="the cluster outlives its supervisor")
     assert traces(second)
     over_the_rest = command_line("up", "--suffix", second, "--no-dbd")
     assert over_the_rest.returncode == 0, over_the_rest.stderr
@@ -246,6 +246,6 @@ def test_tests_that_are_left_out_are_announced() -> None:
     command = [sys.executable, "-m", "pytest", *plugins, str(Path(__file__))]
     env = os.environ | {"SLURM": "0", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     for extra in ([], ["-n1"]):
-        said = subprocess.run([*command, *extra], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+        said = subprocess.run([*command, *extra], cwd=ROOT, env=env, capture_output=True, text=True, timeout=180)
         assert re.search(r"\d+ SLURM TESTS LEFT OUT: SLURM=0", said.stdout)
         assert "passed" not in said.stdout

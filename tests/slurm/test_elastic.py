@@ -39,7 +39,7 @@ def test_two_nodes_preempted_go_on_as_one(login: Login, cluster: Cluster) -> Non
     # DeepSpeed compiles its extension where no other test has.
     wait_for_event(folder, "step", 300)
     command = ["scancel", "--signal=USR2", "--batch", str(last_job(folder))]
-    subprocess.run(command, env=cluster.env, check=True, timeout=60, capture_output=True)
+    subprocess.run(command, env=cluster.env, check=True, timeout=180, capture_output=True)
     wait_for_event(folder, "requeued")
     login.launcher("cancel", folder.id)
 

@@ -56,7 +56,7 @@ def test_a_run_inside_an_allocation_trains_on_its_nodes(cluster: Cluster, home: 
 def test_an_allocation_of_another_size_is_refused(cluster: Cluster, home: Path) -> None:
     login = Login(cluster, home, home / "store")
     held = ["salloc", "--partition=low", "--nodes=1", *launch(home, "small")]
-    done = subprocess.run(held, cwd=home, env=login.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(held, cwd=home, env=login.environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 2
     assert "add cluster.nodes=1" in done.stderr
     assert not (home / "runs" / "small").exists()

@@ -154,7 +154,7 @@ def test_logs_of_all_nodes_are_printed(curves: dict[str, RunFolder], login: Logi
     completed(curves["ddp"])
     done = subprocess.run(
         [sys.executable, "-m", "launcher", "logs", "ddp"], cwd=login.folder, env=login.environment,
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "n1" in done.stdout and "n2" in done.stdout

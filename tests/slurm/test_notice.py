@@ -77,7 +77,7 @@ def nothing_lost(folder: RunFolder, calm: RunFolder, cause: str) -> dict[str, An
 
 
 def slurm(cluster: Cluster, *command: str) -> None:
-    subprocess.run(command, env=cluster.env, check=True, timeout=60, capture_output=True)
+    subprocess.run(command, env=cluster.env, check=True, timeout=180, capture_output=True)
 
 
 def trains(folder: RunFolder) -> None:

@@ -48,7 +48,7 @@ def elements(login: Login, sweep: SweepFolder) -> dict[str, Counter[str]]:
     """For each array of the sweep that squeue shows, its elements by state."""
     listed = subprocess.run(
         ["squeue", "--noheader", "--array", "--format=%F %T %j"],
-        env=login.environment | {"SLURM_BITSTR_LEN": "0"}, capture_output=True, text=True, timeout=30, check=True,
+        env=login.environment | {"SLURM_BITSTR_LEN": "0"}, capture_output=True, text=True, timeout=180, check=True,
     )  # fmt: skip
     found: dict[str, Counter[str]] = {}
     for line in listed.stdout.splitlines():
@@ -92,7 +92,7 @@ def test_a_killed_submission_is_finished_by_the_same_command(login: Login) -> No
             assert time.monotonic() < deadline
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     try:
         login.launcher(*words, "sweep.name=cut", timeout=240)
         assert sum(sum(states.values()) for states in elements(login, sweep).values()) == 40

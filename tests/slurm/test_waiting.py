@@ -63,7 +63,7 @@ def test_data_that_cannot_be_prepared_holds_no_devices(cluster: Cluster, home: P
         (row,) = login.launcher("status", "bad")["runs"]
         return bool(row["reason"] == "DependencyNeverSatisfied")
 
-    wait_until(given_up, timeout=60, what="the run's job waits for one that failed")
+    wait_until(given_up, timeout=180, what="the run's job waits for one that failed")
     assert "has neither" in (folder.attempts / f"prepare-{prepare}.log").read_text()
     assert folder.attempt_numbers() == []
     login.launcher("cancel", "bad")

@@ -17,7 +17,7 @@ from conf.schema.operations import LimitsConfig
 from conf.schema.run import RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 90.0
+PATIENCE = 240.0
 """Seconds that a test waits for anything; only a broken one waits that long."""
 
 HEADER = """

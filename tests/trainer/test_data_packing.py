@@ -55,7 +55,7 @@ def test_another_process_packs_the_same() -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=180,
             cwd=Path(__file__).parents[2],
             env=os.environ | {"PYTHONHASHSEED": seed},
         ).stdout

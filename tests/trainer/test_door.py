@@ -10,7 +10,7 @@ from tests.trainer.agents import REPOSITORY
 
 def trainer(*argv: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "trainer", *argv]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=180)
 
 
 def test_help_names_the_verbs() -> None:
@@ -40,5 +40,5 @@ def test_the_agent_imports_no_training_stack() -> None:
         "import sys, trainer.agent; "
         "print(sorted({'torch', 'transformers', 'hydra', 'numpy', 'asyncio', 'submitit'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=180)
     assert done.stdout.strip() == "[]", done.stderr

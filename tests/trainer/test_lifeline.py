@@ -57,7 +57,7 @@ assert lifeline.end_descendants() == []
 def test_orphans_in_sessions_of_their_own_are_found_and_ended(tmp_path: Path) -> None:
     environ = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", ORPHANS]
-    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     pids = [int(word) for word in done.stdout.split()]
     assert len(pids) == 2

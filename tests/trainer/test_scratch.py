@@ -97,7 +97,7 @@ def test_jobs_that_race_copy_once(tmp_path: Path) -> None:
     made, files = entry(tmp_path)
     words = [sys.executable, "-c", RACE, str(tmp_path / "local"), made.digest, str(made.path), json.dumps(files)]
     racers = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    said = [racer.communicate(timeout=60)[0].split() for racer in racers]
+    said = [racer.communicate(timeout=180)[0].split() for racer in racers]
     assert sorted(int(copied) for _, copied in said) == [0, 0, 0, 3002]
     assert len({copy for copy, _ in said}) == 1 and same(Path(said[0][0]), made)
 

@@ -98,7 +98,7 @@ def test_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
 def test_two_at_once_do_the_work_once(tmp_path: Path) -> None:
     tally = tmp_path / "tally"
     both = [start(tmp_path / "store", tally, 1.0) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0].split()[-1] for process in both]
+    said = [process.communicate(timeout=180)[0].split()[-1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert said[0] == said[1]
     assert tally.read_text() == "built\n"
@@ -113,7 +113,7 @@ def test_a_killed_holder_neither_blocks_nor_leaves_its_half(tmp_path: Path) -> N
         os.kill(first.pid, signal.SIGKILL)
     assert len(list((tmp_path / "store" / "models").glob(".partial-*"))) == 1
     second = start(tmp_path / "store", tally, 0.0)
-    assert second.communicate(timeout=60)[0].startswith("building")
+    assert second.communicate(timeout=180)[0].startswith("building")
     assert second.returncode == 0
     assert len(list((tmp_path / "store" / "models").iterdir())) == 1
 
