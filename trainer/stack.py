@@ -26,11 +26,13 @@ def unneeded(config: RunConfig, optimizer: str, weights: Path) -> list[str]:
     """Packages that others import wherever they are installed, and of which this run makes no use. `optimizer` is the
     package that its optimiser comes from.
 
-    trl imports wandb; peft bitsandbytes, and with it torch's compiler; accelerate deepspeed, which imports mlflow."""
+    trl imports wandb; peft bitsandbytes, and with it torch's compiler; accelerate boto3, and deepspeed, which imports
+    mlflow. The trackers send files to S3 by boto3."""
     adapter, tracked = config.adapter, config.tracking.name
     quantised = adapter.bits is not None or adapter.init == "loftq" or _is_quantised(weights)
     needed = {
         "bitsandbytes": quantised or optimizer == "bitsandbytes",
+        "boto3": tracked in ("mlflow", "wandb"),
         "deepspeed": config.parallel.strategy in ZERO,
         "mlflow": tracked == "mlflow",
         "wandb": tracked == "wandb",

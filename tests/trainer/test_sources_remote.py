@@ -1,9 +1,9 @@
 """Files behind addresses: brought into the store once, proved, found there when nothing is reached."""
 
-import builtins
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -83,14 +83,9 @@ def test_a_folder_is_a_model(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *arguments: Any, **options: Any) -> Any:
-        if name.partition(".")[0] == "s3fs":
-            raise ImportError("no s3fs")
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    # fsspec remembers what it has imported.
+    monkeypatch.delitem(importlib.import_module("fsspec.registry")._registry, "s3", raising=False)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(SourceUnavailable, match="needs the package s3fs, which is not installed: `pip install s3fs`"):
         rows(store, "s3://bucket/rows.jsonl")
 

@@ -13,7 +13,7 @@ from conf.schema.run import RunConfig
 from tests.trainer.agents import REPOSITORY, agents, run_folder, until
 from trainer.stack import unneeded
 
-ALL = {"bitsandbytes", "deepspeed", "mlflow", "wandb"}
+ALL = {"bitsandbytes", "boto3", "deepspeed", "mlflow", "wandb"}
 FOUR_BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 
 
@@ -24,8 +24,8 @@ FOUR_BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}
         ({"adapter": {"bits": 4}}, {"bitsandbytes"}),
         ({"adapter": {"init": "loftq"}}, {"bitsandbytes"}),
         ({"parallel": {"strategy": "zero1"}}, {"deepspeed"}),
-        ({"tracking": {"name": "wandb"}}, {"wandb"}),
-        ({"tracking": {"name": "mlflow"}}, {"mlflow"}),
+        ({"tracking": {"name": "wandb"}}, {"wandb", "boto3"}),
+        ({"tracking": {"name": "mlflow"}}, {"mlflow", "boto3"}),
     ],
 )
 def test_a_package_is_left_out_unless_the_run_uses_it(
@@ -55,7 +55,7 @@ def test_a_worker_imports_all_at_once_and_nothing_that_its_run_leaves_out(tmp_pa
         "after = {name.partition('.')[0] for name, module in sys.modules.items() if module is not None}\n"
         "stack = {'torch', 'transformers', 'trl', 'peft', 'datasets', 'accelerate'}\n"
         "print(sorted(before & stack), sorted(stack - after), gc.isenabled(), gc.get_freeze_count() > 0)\n"
-        "print(sorted(after & {'bitsandbytes', 'deepspeed', 'mlflow', 'wandb'}))\n"
+        "print(sorted(after & {'bitsandbytes', 'boto3', 'deepspeed', 'mlflow', 'wandb'}))\n"
         "print('torch._inductor.compile_fx' in sys.modules)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
