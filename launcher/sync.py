@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conf.folder import RunFolder, now, read_json, write_json
-from launcher import report
+from conf.folder import RunFolder
+from launcher import report, torn
 from launcher.arguments import Parser
 from launcher.errors import InputError, SiteError
 from launcher.runs import find, list_runs
@@ -20,8 +20,9 @@ from launcher.state import ACTIVE, job_ids, state_of
 TIMEOUT = 600.0
 """Seconds for one run, unless --timeout says."""
 TOKEN = "WANDB_API_KEY"
-SENT = "sent.json"
-"""In a run's tracking folder: size in bytes of each file that was sent, by the name of its folder."""
+MARK = ".wandb.synced"
+"""Ending of the empty file that wandb leaves beside what its server has in full. It alone tells: wandb exits with 0
+also where the server has refused it."""
 
 
 @dataclass
@@ -78,13 +79,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def look(folder: RunFolder) -> Found:
-    """What a run has written offline, and what of it was sent: by this verb, or by hand, which leaves a mark."""
-    found, sent = Found(folder), read_json(folder.tracking / SENT)
+    """What a run has written offline, and what of it was sent, by this verb or by hand."""
+    found = Found(folder)
     for place in sorted((folder.tracking / "wandb").glob("offline-run-*")):
         for file in place.glob("run-*.wandb"):
-            marked = file.with_suffix(".wandb.synced").exists()
-            done = marked or sent.get(place.name, {}).get("size") == file.stat().st_size
-            (found.sent if done else found.waiting).append(place)
+            (found.sent if file.with_suffix(MARK).exists() else found.waiting).append(place)
     return found
 
 
@@ -117,9 +116,11 @@ def _variables() -> dict[str, str]:
 
 def _send(one: Found, program: str, variables: dict[str, str], timeout: float) -> None:
     """All attempts of a run in one call, which wandb sends in the order of their start."""
-    sizes = {place.name: next(place.glob("run-*.wandb")).stat().st_size for place in one.waiting}
     command = [program, "sync", *map(str, one.waiting)]
     try:
+        for file in (file for place in one.waiting for file in place.glob("run-*.wandb")):
+            if (cut := torn.mend(file)) > 0:
+                report.say(f"{one.folder.id}: {file.parent.name} was cut back by {cut} bytes, a record half-written")
         done = subprocess.run(
             command,
             env=variables,
@@ -129,19 +130,21 @@ def _send(one: Found, program: str, variables: dict[str, str], timeout: float) -
             errors="replace",
             timeout=timeout,
         )
+        said = done.stderr.strip() or done.stdout.strip()
+        why = f"wandb sync left with {done.returncode}: {_last(said).replace(variables[TOKEN], '...')}"
     except subprocess.TimeoutExpired:
-        one.error = f"wandb sync has not ended after {timeout:g} s: type --timeout for more"
-        return
+        why = f"wandb sync has not ended after {timeout:g} s: type --timeout for more"
     except OSError as error:
-        one.error = f"{program} does not start: {error.strerror}"
-        return
-    if done.returncode != 0:
-        said = " ".join((done.stderr.strip() or done.stdout.strip())[-300:].split()).replace(variables[TOKEN], "...")
-        one.error = f"wandb sync left with {done.returncode}: {said}"
-        return
-    place = one.folder.tracking / SENT
-    write_json(place, read_json(place) | {name: {"size": size, "t": now()} for name, size in sizes.items()})
-    one.sent, one.waiting = [*one.sent, *one.waiting], []
+        why = f"{error.filename or program}: {error.strerror}"
+    after = look(one.folder)
+    one.sent, one.waiting = after.sent, after.waiting
+    one.error = why if one.waiting else None
+
+
+def _last(said: str) -> str:
+    """What a program complains of, else its last words, in one line."""
+    complaints = [line for line in said.splitlines() if "ERROR" in line]
+    return " ".join("\n".join(complaints or [said])[-300:].split())
 
 
 def _words(one: Found, dry: bool) -> str:

@@ -18,15 +18,17 @@ KEY = "a-secret-token"
 FAKE = """#!/bin/sh
 echo "$WANDB_MODE|$*" >>{calls}
 [ -e {broken} ] && {{ echo "401: $WANDB_API_KEY is not known" >&2; exit 1; }}
-[ -e {slow} ] && sleep 30
-exit 0
+[ -e {slow} ] && exec sleep 30
+[ -e {refused} ] && {{ echo "wandb: ERROR the server answers 401" >&2; exit 0; }}
+shift
+for place; do for file in "$place"/*.wandb; do : >"$file.synced"; done; done
 """
 
 
 @pytest.fixture
 def wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program wandb in the PATH that notes how it is called; stands for W&B's server alone."""
-    names = {name: tmp_path / name for name in ("calls", "broken", "slow")}
+    """A program wandb in the PATH that notes how it is called; tests/trainer/test_tracking_sync.py has the real one."""
+    names = {name: tmp_path / name for name in ("calls", "broken", "slow", "refused")}
     program = tmp_path / "bin" / "wandb"
     program.parent.mkdir()
     program.write_text(FAKE.format(**names))
@@ -73,9 +75,11 @@ def test_each_run_is_sent_once_with_all_its_attempts(wandb: Path, capsys: pytest
     assert f"|sync {places[0]} {places[1]}" in calls(wandb), "in one call, and wandb is not told to stay offline"
     sync(capsys, wandb / "runs")
     assert len(calls(wandb)) == 2
-    (next((one.tracking / "wandb").iterdir()) / "run-one.wandb").write_bytes(b"records and more")
+    again = one.tracking / "wandb" / "offline-run-20260201_000000-one"
+    again.mkdir()
+    (again / "run-one.wandb").write_bytes(b"records of a third attempt")
     sync(capsys, wandb / "runs", "one")
-    assert len(calls(wandb)) == 3
+    assert calls(wandb)[2:] == [f"|sync {again}"]
     assert not any(KEY.encode() in path.read_bytes() for path in (wandb / "runs").rglob("*") if path.is_file())
 
 
@@ -86,7 +90,9 @@ def test_what_was_sent_by_hand_is_not_sent_again(wandb: Path, capsys: pytest.Cap
     assert found["runs"][0]["sent"] and not calls(wandb)
 
 
-@pytest.mark.parametrize(("how", "says"), [("broken", "401: ... is not known"), ("slow", "after 1 s")])
+@pytest.mark.parametrize(
+    ("how", "says"), [("broken", "401: ... is not known"), ("slow", "after 1 s"), ("refused", "the server answers 401")]
+)
 def test_what_was_not_sent_is_said_and_stays(
     wandb: Path, capsys: pytest.CaptureFixture[str], how: str, says: str
 ) -> None:
