@@ -41,7 +41,6 @@ class Recorder:
         self._steps = 0
         self._mark = time.perf_counter()
         self._undone = 0.0
-        self._shown: dict[str, int] = {}
         self._beat = Beat(folder.attempt_folder(attempt))
         self._resumed: tuple[int, float, dict[str, Any]] | None = None
         self._last_event = -math.inf
@@ -77,12 +76,8 @@ class Recorder:
         self.restart_clock()
 
     def _count_on(self) -> None:
-        """Take up what the attempts before have spent on steps that are to be made again, and which of the steps to
-        come they have shown already."""
-        lines = self.folder.metrics()
-        self._undone = max(totals(lines).spent - self.seconds, 0.0)
-        for kind, name in (("train", "loss"), ("eval", "eval_loss")):
-            self._shown[kind] = max((line["step"] for line in lines if name in line), default=-1)
+        """Take up what the attempts before have spent on steps that are to be made again."""
+        self._undone = max(totals(self.folder.metrics()).spent - self.seconds, 0.0)
 
     def restart_clock(self) -> None:
         """The time since the last step was spent on something else than training."""
@@ -126,7 +121,7 @@ class Recorder:
         curves = {"train/loss": loss, "train/learning_rate": learning_rate, "train/grad_norm": grad_norm}
         curves |= {"speed/tokens_per_second": tokens / max(seconds, 1e-9)}
         curves |= {"progress/tokens": float(self.tokens), "progress/seconds": self.seconds + self._undone}
-        self._scalars("train", step, curves)
+        self._scalars(step, curves)
         if time.perf_counter() - self._last_line > LOG_SECONDS or step == self.total_steps:
             self._last_line = time.perf_counter()
             log.info("step %d/%d  loss %.4f  %.2f s a step", step, self.total_steps, loss, seconds)
@@ -136,7 +131,7 @@ class Recorder:
         if self.writes:
             append_line(self.folder.metrics_file, {"step": step, "eval_loss": _finite(eval_loss), "t": now()})
             self.event("evaluated", step, eval_loss=_finite(eval_loss))
-            self._scalars("eval", step, {"eval/loss": eval_loss})
+            self._scalars(step, {"eval/loss": eval_loss})
             log.info("step %d/%d  evaluation loss %.4f", step, self.total_steps, eval_loss)
         self.restart_clock()
 
@@ -146,12 +141,9 @@ class Recorder:
             self.tracker.close()
             self.tracker = None
 
-    def _scalars(self, kind: str, step: int, values: dict[str, float | None]) -> None:
-        """Points of curves. A step that a crash undid is made again, with the very same numbers, and not always shown
-        again."""
-        if self.tracker is None or (not self.tracker.shows_again and step <= self._shown.get(kind, -1)):
-            return
-        self.tracker.scalars(step, {name: value for name, value in values.items() if value is not None})
+    def _scalars(self, step: int, values: dict[str, float | None]) -> None:
+        if self.tracker is not None:
+            self.tracker.scalars(step, {name: value for name, value in values.items() if value is not None})
 
 
 def _finite(value: float | None) -> float | None:

@@ -24,11 +24,10 @@ log = logging.getLogger("trainer")
 class Tracker(Protocol):
     """One place for curves."""
 
-    shows_again: bool
-    """Whether steps that a crash undid are shown again when they are made again, with the very same numbers."""
-
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a point to each of the named curves."""
+        """Add a point to each of the named curves.
+
+        Steps that a crash undid come again when they are made again, with the very same numbers."""
 
     def close(self) -> None:
         """The attempt ends well."""
@@ -63,7 +62,6 @@ class _Careful:
     def __init__(self, name: str, tracker: Tracker) -> None:
         self.name = name
         self.tracker: Tracker | None = tracker
-        self.shows_again = tracker.shows_again
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         self._do("scalars", step, values)
@@ -84,8 +82,6 @@ class _Careful:
 class TensorBoard:
     """One event file an attempt; what a killed attempt has written past `step` is hidden from the curves."""
 
-    shows_again = True
-
     def __init__(self, config: RunConfig, folder: RunFolder, attempt: int, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -102,10 +98,10 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """One W&B run over all attempts, by the run's id. Offline it is a file an attempt, for `wandb sync`."""
+    """One W&B run over all attempts, by the run's id. Offline it is a file an attempt, for `wandb sync`.
 
-    # Its own process writes late, and what it has not written dies with a killed worker: better twice than never.
-    shows_again = True
+    Its own process writes late, and what it has not written dies with a killed worker: better a step twice than never.
+    """
 
     def __init__(self, config: RunConfig, folder: RunFolder, attempt: int, step: int) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -157,9 +153,10 @@ class WeightsAndBiases:
 
 
 class Mlflow:
-    """One MLflow run over all attempts; its id lies in the run folder."""
+    """One MLflow run over all attempts; its id lies in the run folder.
 
-    shows_again = False
+    MLflow would keep both points of a step that is made again, so it is asked what it has: metrics.jsonl may know a
+    step whose point died with a killed worker."""
 
     def __init__(self, config: RunConfig, folder: RunFolder, attempt: int, step: int) -> None:
         environment = {
@@ -183,9 +180,12 @@ class Mlflow:
         address = tracking.url or elsewhere or local
         self.client: Any = MlflowClient(address)
         kept = folder.tracking / "mlflow.json"
+        self.shown: dict[str, int] = {}
         self.id: str | None = read_json(kept).get("run_id")
         if self.id is not None:
             self.client.update_run(self.id, status="RUNNING")
+            # The public field has the last values without their steps, and whole histories would be long.
+            self.shown = {last.key: last.step for last in self.client.get_run(self.id).data._metric_objs}
             return
         experiment = tracking.project or PROJECT
         found = self.client.get_experiment_by_name(experiment)
@@ -199,9 +199,11 @@ class Mlflow:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to each curve."""
         present = int(time.time() * 1000)
-        self.client.log_batch(
-            self.id, metrics=[self.metric(name, value, present, step) for name, value in values.items()]
-        )
+        new = {name: value for name, value in values.items() if step > self.shown.get(name, -1)}
+        if new:
+            self.client.log_batch(
+                self.id, metrics=[self.metric(name, value, present, step) for name, value in new.items()]
+            )
 
     def close(self) -> None:
         """Mark the run as finished."""

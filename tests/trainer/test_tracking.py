@@ -79,6 +79,24 @@ def test_mlflow_has_one_run_over_all_attempts(folder: RunFolder, monkeypatch: py
     assert not [path for path in files(folder) if SECRET.encode() in path.read_bytes()]
 
 
+def test_mlflow_gets_the_step_that_a_kill_kept_from_it(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step 3 got into metrics.jsonl before the worker was killed, and no further; step 2 got to both."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = config(name="mlflow")
+    record(folder, made, attempt=1, step=0, losses=[3.0, 2.0])
+    killed = Recorder(folder, 1, rank=0)
+    killed.step_done(3, tokens=10)
+    killed.metrics(3, 1.5, learning_rate=0.1, grad_norm=None)
+    record(folder, made, attempt=2, step=1, losses=[2.0, 1.5, 1.0])
+    from mlflow import MlflowClient
+
+    client = MlflowClient((folder.tracking / "mlruns").as_uri())
+    [run] = client.search_runs([client.get_experiment_by_name("slurmwright").experiment_id])
+    for name, values in {"train/loss": [3.0, 2.0, 1.5, 1.0], "train/learning_rate": [0.1] * 4}.items():
+        history = client.get_metric_history(run.info.run_id, name)
+        assert sorted((point.step, point.value) for point in history) == list(enumerate(values, 1))
+
+
 def test_mlflow_goes_to_the_named_store(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "environment").as_uri())
     record(folder, config(name="mlflow"), attempt=1, step=0, losses=[3.0])
