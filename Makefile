@@ -43,10 +43,10 @@ test-train: setup ## tests that train real models
 test-slurm: setup ## tests on a real private Slurm cluster; SLURM=0 leaves them out
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slurm tests/slurm
 
-test: ## everything: check, then training tests beside Slurm tests
+test: ## everything: check, training tests, Slurm tests
 	@$(MAKE) --no-print-directory check
-	@# Side by side: a Slurm test waits for most of its time. What each says comes out whole, when it has ended.
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-train test-slurm
+	@$(MAKE) --no-print-directory test-train
+	@$(MAKE) --no-print-directory test-slurm
 
 catalogue: setup ## write docs/catalogue.md from the options' files
 	@$(BIN)/python -m launcher catalogue --markdown > docs/catalogue.md.new
