@@ -120,15 +120,15 @@ def test_jobs_survive_a_restart_of_slurmctld(calm: Cluster, tmp_path: Path) -> N
 
 def test_preemption(calm: Cluster, tmp_path: Path) -> None:
     # A step that asks for its own requeue when it gets TERM, and one that does not listen.
-    polite = "trap 'date +%s >> polite; scontrol requeue $SLURM_JOB_ID; exit 0' TERM; sleep 600 & wait"
-    deaf = "trap 'date +%s >> deaf' TERM; while :; do sleep 600 & wait; done"
+    polite = "trap 'date +%s >> polite; scontrol requeue $SLURM_JOB_ID; exit 0' TERM; : >polite.set; sleep 600 & wait"
+    deaf = "trap 'date +%s >> deaf' TERM; : >deaf.set; while :; do sleep 600 & wait; done"
     jobs = {}
     for name, step in {"polite": polite, "deaf": deaf}.items():
         (tmp_path / f"{name}.sh").write_text(step)
         script = f'echo start "$SLURM_RESTART_COUNT" >> {name}\n[ "$SLURM_RESTART_COUNT" ] || srun bash {name}.sh'
         jobs[name] = calm.sbatch(script, "--nodes=2", "--exclusive", "--ntasks=1", cwd=tmp_path)
         wait_for(calm, jobs[name], "JobState", "RUNNING")
-    time.sleep(1)  # until the traps are set
+        wait_until((tmp_path / f"{name}.set").exists, timeout=180, what=f"{name} sets no trap")
     high = calm.sbatch("true", "--partition=high", "--nodes=4", "--exclusive", cwd=tmp_path)
     wait_for(calm, high, "JobState", "COMPLETED", timeout=90)
     wait_for(calm, jobs["polite"], "JobState", "COMPLETED")

@@ -116,26 +116,29 @@ def jobs(watch: Watch) -> list[str]:
     return [str(line["job_id"]) for line in submitted]
 
 
+def amid(holding: ExitStack, folder: RunFolder) -> Watch:
+    """A run that was just submitted, held amid a step until the block ends: by itself it takes seconds."""
+    watch = trains(Watch(folder))
+    holding.enter_context(held(workers(folder, 1)))
+    return watch
+
+
 def preempted(login: Login, watches: dict[str, Watch], notice: str) -> None:
-    """Runs on their nodes are preempted amid a step. Each is held as soon as it trains: it takes seconds."""
-    with ExitStack() as holding:
-        for watch in watches.values():
-            trains(watch)
-            holding.enter_context(held(workers(watch.folder, 1)))
-        for node in watches:
-            inflict.preempt(login.cluster, node)
-        for watch in watches.values():
-            told(watch, notice)
+    """Runs that are held on their nodes are told to leave."""
+    for node in watches:
+        inflict.preempt(login.cluster, node)
+    for watch in watches.values():
+        told(watch, notice)
 
 
 @pytest.mark.parametrize("login", ["pgid"], indirect=True)
 def test_processes_tracked_by_group(login: Login, calm: Calm) -> None:
     """One run is requeued; another and a sweep's trial may not be, and go on in a chain."""
-    # What takes longest to submit comes first, and is held first: the others train meanwhile.
-    trial = Watch(submit_trial(login, "n3", "site.requeue=false"))
-    chained = Watch(submit(login, "chained", "n2", "site.requeue=false"))
-    requeued = Watch(submit(login, "requeued", "n1"))
-    preempted(login, {"n3": trial, "n2": chained, "n1": requeued}, "SIGTERM")
+    with ExitStack() as holding:
+        trial = amid(holding, submit_trial(login, "n3", "site.requeue=false"))
+        chained = amid(holding, submit(login, "chained", "n2", "site.requeue=false"))
+        requeued = amid(holding, submit(login, "requeued", "n1"))
+        preempted(login, {"n3": trial, "n2": chained, "n1": requeued}, "SIGTERM")
     calm.start(login)
     assert read_json(chained.folder.plan_file)["site"]["goes_on"] == "singleton chain"
     for watch in (requeued, chained, trial):
@@ -149,8 +152,9 @@ def test_processes_tracked_by_group(login: Login, calm: Calm) -> None:
 @pytest.mark.parametrize("login", ["user_signal"], indirect=True)
 def test_a_site_that_sends_the_jobs_own_signal(login: Login, calm: Calm) -> None:
     """In place of SIGTERM, at the begin of the grace."""
-    watch = Watch(submit(login, "own-signal", "n1"))
-    preempted(login, {"n1": watch}, "SIGUSR2")
+    with ExitStack() as holding:
+        watch = amid(holding, submit(login, "own-signal", "n1"))
+        preempted(login, {"n1": watch}, "SIGUSR2")
     calm.start(login)
     nothing_lost(watch, calm)
 
