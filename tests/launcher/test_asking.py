@@ -48,7 +48,7 @@ def later(folder: RunFolder) -> Iterator[Callable[[Callable[[], Any]], None]]:
 
     def begin(act: Callable[[], Any]) -> None:
         def when_asked() -> None:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while not (folder.stop_file.exists() or folder.save_file.exists()) and time.monotonic() < deadline:
                 time.sleep(0.02)
             act()

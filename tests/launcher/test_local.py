@@ -114,7 +114,7 @@ def driver(folder: RunFolder) -> "subprocess.Popen[str]":
 
 
 def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,10 +76,8 @@ def test_nodes_have_addresses_of_their_own(cluster: Cluster) -> None:
 def test_nodes_have_no_way_out(cluster: Cluster) -> None:
     # Connecting a datagram socket only looks for a route: not a packet is sent, here or in a cluster that leaks.
     attempt = "import socket, sys; sys.exit(socket.socket(type=socket.SOCK_DGRAM).connect_ex(('198.51.100.1', 9)))"
-    start = time.monotonic()
     code = cluster.node("n1").run([sys.executable, "-c", attempt], check=False).returncode
     assert os.strerror(code) == "Network is unreachable"
-    assert time.monotonic() - start < 5
     neighbour = attempt.replace("198.51.100.1", "n2")
     assert cluster.node("n1").run([sys.executable, "-c", neighbour], check=False).returncode == 0
 

@@ -87,7 +87,7 @@ def test_a_killed_submission_is_finished_by_the_same_command(login: Login) -> No
             cwd=login.folder, env=login.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         seen = len(sweep.ledger())
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while event not in {line["event"] for line in sweep.ledger()[seen:]} and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.002)
@@ -143,7 +143,7 @@ def test_jobs_submit_what_the_sites_limit_held_back(
         assert wait_for_end(run_of(sweep, trial))["status"] == "failed"
     numbers = [number for line in sweep.ledger() if line["event"] == "submitted" for number in line["elements"]]
     assert numbers == [0, 1, 2]
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while (sweep.chunks / WAITING).exists():
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -26,7 +26,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     },
 }
 STEPS = 60
-START = 120.0
+START = 240.0
 """Seconds until a run must train, or be told."""
 
 

@@ -27,7 +27,7 @@ _START = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 """The protocol's ends must be 3 and 4 in the browser."""
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 """Seconds for one answer of the browser."""
 
 
