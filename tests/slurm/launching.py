@@ -65,7 +65,7 @@ def completed(folder: RunFolder, timeout: float = 300) -> dict[str, Any]:
     return result
 
 
-def wait_for_event(folder: RunFolder, event: str, timeout: float = 120) -> dict[str, Any]:
+def wait_for_event(folder: RunFolder, event: str, timeout: float = 300) -> dict[str, Any]:
     """The first event of a name, once it is there."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:

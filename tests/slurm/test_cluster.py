@@ -39,7 +39,7 @@ def command_line(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
 
 
-def wait_for(cluster: Cluster, job: str, field: str, value: str, timeout: float = 60) -> None:
+def wait_for(cluster: Cluster, job: str, field: str, value: str, timeout: float = 180) -> None:
     """Wait until scontrol shows a field of a job with this value."""
 
     def reached() -> bool:

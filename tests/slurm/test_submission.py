@@ -53,7 +53,7 @@ def with_agent(folder: RunFolder) -> RunFolder:
     return folder
 
 
-def facts(folder: RunFolder, node: int, timeout: float = 60) -> dict[str, Any]:
+def facts(folder: RunFolder, node: int, timeout: float = 180) -> dict[str, Any]:
     """What the agent of a node was given, once it has said so."""
     file = folder.path / f"facts-{node}"
     deadline = time.monotonic() + timeout

@@ -50,7 +50,7 @@ def words(home: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def until(true: Callable[[], bool], what: str, sweep: SweepFolder, timeout: float = 150) -> None:
+def until(true: Callable[[], bool], what: str, sweep: SweepFolder, timeout: float = 300) -> None:
     deadline = time.monotonic() + timeout
     while not true():
         if time.monotonic() > deadline:

@@ -104,7 +104,7 @@ class Cluster:
         self,
         command: Sequence[str],
         *,
-        timeout: float = 30,
+        timeout: float = 90,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         text: str = "",
@@ -129,7 +129,7 @@ class Cluster:
         shown = self.run(["sinfo", "--noheader", "--Node", "--partition=low", "--format=%N %T"]).stdout
         return dict(line.split() for line in shown.splitlines())
 
-    def wait_idle(self, timeout: float = 60) -> None:
+    def wait_idle(self, timeout: float = 180) -> None:
         """Return when no job is left and every node is idle; ClusterError with slurmctld's last words otherwise."""
 
         def idle() -> bool:
@@ -139,7 +139,7 @@ class Cluster:
         log = self.layout.log("slurmctld")
         wait_until(idle, timeout=timeout, what="a job is left or a node is not idle", log=log)
 
-    def settle(self, timeout: float = 90) -> None:
+    def settle(self, timeout: float = 180) -> None:
         """Make the cluster as good as new: no jobs, all nodes on, connected and idle."""
         jobs = self.run(["squeue", "--noheader", "--format=%A"]).stdout.split()
         if jobs:
