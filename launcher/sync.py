@@ -116,13 +116,15 @@ def _variables() -> dict[str, str]:
 
 def _send(one: Found, program: str, variables: dict[str, str], timeout: float) -> None:
     """All attempts of a run in one call, which wandb sends in the order of their start."""
-    command = [program, "sync", *map(str, one.waiting)]
+    command = [program, "sync", *(str(place.absolute()) for place in one.waiting)]
     try:
         for file in (file for place in one.waiting for file in place.glob("run-*.wandb")):
             if (cut := torn.mend(file)) > 0:
                 report.say(f"{one.folder.id}: {file.parent.name} was cut back by {cut} bytes, a record half-written")
         done = subprocess.run(
             command,
+            # wandb leaves logs of its own where it is started.
+            cwd=one.folder.tracking,
             env=variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -130,8 +132,8 @@ def _send(one: Found, program: str, variables: dict[str, str], timeout: float) -
             errors="replace",
             timeout=timeout,
         )
-        said = done.stderr.strip() or done.stdout.strip()
-        why = f"wandb sync left with {done.returncode}: {_last(said).replace(variables[TOKEN], '...')}"
+        said = (done.stderr.strip() or done.stdout.strip()).replace(variables[TOKEN], "...")
+        why = f"wandb sync left with {done.returncode}: {_last(said)}"
     except subprocess.TimeoutExpired:
         why = f"wandb sync has not ended after {timeout:g} s: type --timeout for more"
     except OSError as error:

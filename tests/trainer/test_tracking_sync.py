@@ -21,6 +21,8 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """W&B's server, as a person names it: by the environment alone."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     with serving(KEY) as found:
         monkeypatch.setenv("WANDB_BASE_URL", found.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -60,6 +62,8 @@ def test_attempts_that_were_tracked_offline_become_one_run(
     assert service.runs[folder.id].points("eval/loss") == [(3, 2.5), (4, 2.5)]
     sync(capsys, tmp_path / "runs")
     assert service.runs[folder.id].points("train/loss") == points, "once"
+    assert not list(Path.cwd().iterdir()), "wandb's own logs stay out of the folder in which a person types"
+    assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_a_token_that_is_not_known_is_said_and_nothing_is_lost(
