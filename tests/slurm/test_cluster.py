@@ -127,7 +127,7 @@ def test_preemption(calm: Cluster, tmp_path: Path) -> None:
         wait_for(calm, jobs[name], "JobState", "RUNNING")
         wait_until((tmp_path / f"{name}.set").exists, timeout=180, what=f"{name} sets no trap")
     high = calm.sbatch("true", "--partition=high", "--nodes=4", "--exclusive", cwd=tmp_path)
-    wait_for(calm, high, "JobState", "COMPLETED", timeout=90)
+    wait_for(calm, high, "JobState", "COMPLETED")
     wait_for(calm, jobs["polite"], "JobState", "COMPLETED")
     first, _, last = (tmp_path / "polite").read_text().splitlines()
     assert (first, last) == ("start ", "start 1")
